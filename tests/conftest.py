@@ -1,0 +1,20 @@
+"""What all tests share: where the real captures are, and how property tests are run."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("soak", deadline=None, max_examples=5000, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session")
+def captures() -> Path:
+    """Folder of real captures; without it the tests that need one are skipped."""
+    folder = os.environ.get("COLOPROXY_CAPTURES")
+    if not folder:
+        pytest.skip("COLOPROXY_CAPTURES names no folder of captures")
+    return Path(folder)
