@@ -1,0 +1,174 @@
+"""The ACK rule: the client is told that its bytes arrived only when they arrived at both replicas.
+
+"clamp" lets a frame leave at once, its acknowledgement lowered to what both have and its window cut to the nearer
+right edge; what was held back is said later in a pure ACK of the comparator's own. "hold" keeps the frame until the
+secondary has caught up and alters nothing. A frame on captures (`isn = "relative"`) needs no such care.
+"""
+
+from coloproxy.compare.accounts import RELEASED
+from coloproxy.compare.context import Context
+from coloproxy.compare.engine import Connection, Frame
+from coloproxy.compare.events import Side
+from coloproxy.packet.edit import tcp_part, tcp_pure_ack, tcp_with_ack
+from coloproxy.packet.parse import parse
+from coloproxy.packet.serial import add, before, distance, smin
+
+ACK = 0x10
+WORTH_TELLING = 2 * 1460  # bytes by which a window must have opened to be worth a frame (RFC 9293, 3.8.6.2.2)
+
+
+class Acknowledgements:
+    """Decides when the primary's acknowledgements leave, and in which form."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.engine = context.engine
+        self.applies = context.config.isn != "relative"
+        self.hold = context.config.ack_rule == "hold"
+        self.engine.ack_rule = self.applies
+
+    @staticmethod
+    def edge(ack: int, window: int, scale: int) -> int:
+        """Right edge of a window; 0, of no meaning, while the scale is unknown (-1)."""
+        return add(ack, window << scale) if scale >= 0 else 0
+
+    def pure(self, c: Connection, frame: Frame) -> None:
+        """A segment of the primary without payload: leaves at once, unless it says more than both replicas have.
+
+        Lowered it would repeat the last one, which a client counts as a sign of loss: then it waits.
+        """
+        allowed = self._allowed(c, frame)
+        news = allowed is not None and (
+            not c.client_acked or not before(c.s_ack, frame.ack) or before(c.client_ack, allowed[0])
+        )
+        if allowed is not None and (allowed == (frame.ack, frame.window) or news):
+            self._send(c, frame, *allowed)
+        else:
+            self._wait(c, frame)
+
+    def verified(self, c: Connection, frame: Frame) -> None:
+        """A segment of the primary whose bytes have left before: a retransmission."""
+        allowed = self._allowed(c, frame)
+        if allowed is None:
+            self._wait(c, frame)
+        else:
+            self._send(c, frame, *allowed)
+
+    def settle(self, c: Connection, frame: Frame) -> bool:
+        """Release the first frame of the primary's queue, all verified, lowered or in part. False: it must wait."""
+        allowed = self._allowed(c, frame)
+        if allowed is None:
+            c.owes = True
+            return False
+        self._send(c, frame, *allowed)
+        return True
+
+    def part(self, c: Connection, frame: Frame, ready: int) -> None:
+        """Let the first `ready` bytes of a large frame leave, what has left of them excepted."""
+        allowed = self._allowed(c, frame)
+        raw = bytes(frame.buf[frame.start : frame.end])
+        packet = parse(raw, 0, len(raw), frame.vnet_len)
+        segment = segment_size(raw, frame.vnet_len)
+        ready -= (ready - frame.done) % segment
+        if allowed is None or ready <= frame.done:
+            return
+        self.context.make(self._with(c, tcp_part(raw, packet, frame.done, ready), frame, *allowed), frame.vnet_len)
+        self.context.tracing.prefix(ready - frame.done, frame.size)
+        frame.done = ready
+
+    def owed(self, c: Connection) -> None:
+        """The secondary has acknowledged more: release what waited for that, and tell the client the rest."""
+        while c.a_head is not None and c.s_acked and not before(c.s_ack, c.a_head.ack):
+            frame = c.a_head
+            c.a_head, frame.next = frame.next, None
+            if c.a_head is None:
+                c.a_tail = None
+            self.engine.unhold(c, Side.PRIMARY, frame)
+            self._send(c, frame, *(self._allowed(c, frame) or (frame.ack, frame.window)))
+        self.engine.match(c)
+        if not self.hold:
+            self._tell(c)
+        scaled = c.p_scale >= 0 and c.s_scale >= 0
+        if c.a_head is None and not before(c.client_ack, c.p_ack) and not (
+            scaled and before(c.client_right, c.p_right)
+        ):  # fmt: skip
+            c.owes, c.template = c.p_head is not None and self.hold, None
+
+    def _tell(self, c: Connection) -> None:
+        """Send a pure ACK of our own, modelled on the primary's last, if it says something new."""
+        if c.template is None or not c.s_acked:
+            return
+        ack = smin(c.p_ack, c.s_ack)
+        raw, vnet_len, window = c.template
+        if c.p_scale >= 0 and c.s_scale >= 0:
+            right = smin(c.p_right, c.s_right)
+            window = min(max(distance(ack, right), 0) >> c.p_scale, 0xFFFF)
+            opened = distance(c.client_right, right) >= WORTH_TELLING
+        else:
+            opened = False
+        if before(c.client_ack, ack) or opened:
+            packet = parse(raw, 0, len(raw), vnet_len)
+            self.context.make(tcp_pure_ack(raw, packet, c.verified, ack, window), vnet_len)
+            self.engine.saw_client(c, ack, self.edge(ack, window, c.p_scale))
+
+    def _allowed(self, c: Connection, frame: Frame) -> tuple[int, int] | None:
+        """The acknowledgement and window with which a frame may leave now; None: it must wait."""
+        ack, window = frame.ack, frame.window
+        if not self.applies or not frame.flags & ACK:
+            return ack, window
+        right = self.edge(ack, window, c.p_scale)
+        if self.engine.covered(c, ack, right):
+            return ack, window
+        if not c.s_acked:
+            return None
+        if self.hold or frame.parts is not None:
+            return None if before(c.s_ack, ack) else (ack, window)
+        ack = smin(ack, c.s_ack)
+        if c.p_scale >= 0 and c.s_scale >= 0:
+            window = min(max(distance(ack, smin(right, c.s_right)), 0) >> c.p_scale, 0xFFFF)
+        return ack, window
+
+    def _send(self, c: Connection, frame: Frame, ack: int, window: int) -> None:
+        """Release a frame: what has not left of it, saying `ack` and `window`."""
+        if frame.flags & ACK:
+            self.engine.saw_client(c, ack, self.edge(ack, window, c.p_scale))
+        self.context.tracing.released(frame)
+        if not frame.done and (ack, window) == (frame.ack, frame.window):
+            self.context.release(frame)
+            return
+        raw = bytes(frame.buf[frame.start : frame.end])
+        if frame.done:
+            raw = tcp_part(raw, parse(raw, 0, len(raw), frame.vnet_len), frame.done, frame.size)
+            self.context.made_frames += 1
+            self.context.made_bytes += len(raw)
+        self.engine.send_made(self._with(c, raw, frame, ack, window), frame.vnet_len)
+        self.engine.count(Side.PRIMARY, RELEASED, 1, frame.end - frame.start)
+
+    def _with(self, c: Connection, raw: bytes, frame: Frame, ack: int, window: int) -> bytes:
+        """The frame with another acknowledgement and window, if these are others; then the client is owed the rest."""
+        if (ack, window) == (frame.ack, frame.window):
+            return raw
+        self._owe(c, frame)
+        self.context.clamped += 1
+        self.context.tracing.clamped(frame.ack, ack)
+        return tcp_with_ack(raw, parse(raw, 0, len(raw), frame.vnet_len), ack, window)
+
+    def _owe(self, c: Connection, frame: Frame) -> None:
+        c.owes = True
+        if frame.parts is None:
+            c.template = bytes(frame.buf[frame.start : frame.end]), frame.vnet_len, frame.window
+
+    def _wait(self, c: Connection, frame: Frame) -> None:
+        """Keep a frame that waits for nothing but the secondary's acknowledgement."""
+        self._owe(c, frame)
+        if c.a_tail is None:
+            c.a_head = frame
+        else:
+            c.a_tail.next = frame
+        c.a_tail = frame
+        self.engine.hold(c, Side.PRIMARY, frame)
+
+
+def segment_size(frame: bytes, vnet_len: int) -> int:
+    """Bytes a segment of a large frame has on the wire: gso_size of its virtio-net header; 1 where it has none."""
+    return int.from_bytes(frame[4:6], "little") or 1 if vnet_len else 1

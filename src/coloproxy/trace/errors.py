@@ -1,0 +1,36 @@
+"""What can be wrong with a list of events, a pattern, or the file a trace goes to."""
+
+from coloproxy.errors import ColoproxyError
+
+
+class TraceError(ColoproxyError):
+    """A trace option, or a file it names, cannot be used."""
+
+
+class TraceSyntaxError(TraceError):
+    """A line of a trace-events file or of an events file breaks a rule.
+
+    `source` names the file, `line` counts from 1, `reason` is the rule broken; the message has all three.
+    """
+
+    def __init__(self, source: str, line: int, reason: str) -> None:
+        super().__init__(f"{source}:{line}: {reason}")
+        self.source = source
+        self.line = line
+        self.reason = reason
+
+
+class UnknownEventError(TraceError):
+    """A pattern without wildcards names no event."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"trace event '{name}' does not exist; `coloproxy trace list` shows those that do")
+        self.name = name
+
+
+class UntraceableEventError(TraceError):
+    """A pattern without wildcards names an event that has the property `disable`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"trace event '{name}' is not traceable")
+        self.name = name

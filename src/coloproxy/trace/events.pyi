@@ -1,0 +1,28 @@
+"""Written by `python -m coloproxy.trace.stubs` from the list `trace-events`."""
+
+from coloproxy.trace.event import Event
+
+vhost_user_event: Event[[str, int]]
+colo_proxy_main: Event[[str]]
+colo_compare_main: Event[[str]]
+colo_compare_udp_miscompare: Event[[str, int]]
+colo_compare_icmp_miscompare: Event[[str, int]]
+colo_compare_ip_info: Event[[int, str, str, int, str, str]]
+colo_old_packet_check_found: Event[[int]]
+colo_compare_miscompare: Event[[]]
+colo_compare_tcp_info: Event[[str, int, int, int, int, int, int]]
+colo_filter_rewriter_debug: Event[[]]
+colo_filter_rewriter_pkt_info: Event[[str, str, str, int, int, int]]
+colo_filter_rewriter_conn_offset: Event[[int]]
+colo_proxy_main_vnet_info: Event[[str, int, int]]
+colo_compare_drop_packet: Event[[str, str]]
+colo_compare_checkpoint_request: Event[[str, str, int]]
+colo_compare_checkpoint_completed: Event[[int, int]]
+colo_compare_flush_begin: Event[[int, int, int]]
+colo_compare_flush_end: Event[[int, int, int]]
+colo_compare_connection_evicted: Event[[str, int, int]]
+colo_compare_prefix_release: Event[[str, int, int, int]]
+colo_compare_ack_clamped: Event[[str, int, int, int]]
+colo_link_peer_connected: Event[[str, str, int]]
+colo_link_peer_lost: Event[[str, str, str, int]]
+colo_link_frame_refused: Event[[str, str, int]]
