@@ -1,0 +1,99 @@
+"""Altered copies of TCP frames, made as the sender's own stack would have: lengths, sums and offload fields right."""
+
+import struct
+
+from coloproxy.packet import vnet
+from coloproxy.packet.checksum import internet_checksum, pseudo_header_sum, update
+from coloproxy.packet.parse import PROTO_TCP, Packet
+from coloproxy.packet.serial import add
+from coloproxy.packet.tcpopts import timestamps
+
+FIN, SYN, PSH, ACK, CWR = 0x01, 0x02, 0x08, 0x10, 0x80
+
+
+def tcp_part(frame: bytes, packet: Packet, first: int, last: int) -> bytes:
+    """The payload's bytes first..last as a frame of its own.
+
+    FIN and PSH stay with the payload's end; SYN and CWR with its beginning. The IPv4 identification counts segments,
+    as segmentation offload does. `frame` includes its virtio-net header, and `packet` is its parse.
+    """
+    header = vnet.read(frame, packet.start, packet.vnet_len)
+    size = packet.payload_end - packet.payload
+    out = bytearray(frame[packet.start : packet.payload]) + frame[packet.payload + first : packet.payload + last]
+    l3, l4 = packet.l3 - packet.start, packet.l4 - packet.start
+    flags = packet.flags
+    if last < size:
+        flags &= ~(FIN | PSH)
+    seq = add(packet.seq, first)
+    if first:
+        seq = add(seq, flags >> 1 & 1)
+        flags &= ~(SYN | CWR)
+    struct.pack_into(">I", out, l4 + 4, seq)
+    out[l4 + 13] = flags
+    segments = first // header.gso_size if header.gso_size else 0
+    _set_length(out, packet, l3, segments)
+    if header.gso_size and last - first <= header.gso_size:
+        header = header._replace(gso_type=vnet.GSO_NONE, gso_size=0)
+    if packet.vnet_len:
+        out[:10] = header.write(10)
+    _set_checksum(out, packet, l4, header.needs_csum)
+    return bytes(out)
+
+
+def tcp_with_ack(frame: bytes, packet: Packet, ack: int, window: int) -> bytes:
+    """The frame with another acknowledgement and another (raw, unscaled) window."""
+    out = bytearray(frame[packet.start : packet.end])
+    l4 = packet.l4 - packet.start
+    old = bytes(out[l4 + 8 : l4 + 12] + out[l4 + 14 : l4 + 16])
+    new = struct.pack(">IH", ack, window)
+    out[l4 + 8 : l4 + 12], out[l4 + 14 : l4 + 16] = new[:4], new[4:]
+    if not vnet.read(frame, packet.start, packet.vnet_len).needs_csum:
+        (checksum,) = struct.unpack_from(">H", out, l4 + 16)
+        struct.pack_into(">H", out, l4 + 16, update(checksum, old, new))
+    return bytes(out)
+
+
+def tcp_pure_ack(frame: bytes, packet: Packet, seq: int, ack: int, window: int) -> bytes:
+    """A segment that only acknowledges, modelled on the frame: its addresses, tags and hop limit.
+
+    The timestamps option is kept (RFC 7323, 3.2: once agreed on it is in every segment), SACK blocks are not.
+    """
+    l3, l4 = packet.l3 - packet.start, packet.l4 - packet.start
+    stamps = timestamps(frame, packet.l4 + 20, packet.payload)
+    options = b"" if stamps is None else b"\x01\x01\x08\x0a" + struct.pack(">II", *stamps)
+    tcp = struct.pack(
+        ">HHIIBBHHH", packet.sport, packet.dport, seq, ack, (20 + len(options)) << 2, ACK, window, 0, 0
+    )  # fmt: skip
+    out = bytearray(frame[packet.start : packet.l4]) + tcp + options
+    out[: packet.vnet_len] = bytes(packet.vnet_len)
+    _set_length(out, packet, l3, 0)
+    _set_checksum(out, packet, l4, partial=False)
+    return bytes(out)
+
+
+def _set_length(out: bytearray, packet: Packet, l3: int, segments: int) -> None:
+    """Set the IP length to what is there; for IPv4 advance the identification, and sum the header anew."""
+    if packet.version == 6:
+        struct.pack_into(">H", out, l3 + 4, len(out) - l3 - 40)
+        return
+    header = (out[l3] & 0x0F) * 4
+    (ident,) = struct.unpack_from(">H", out, l3 + 4)
+    struct.pack_into(">HH", out, l3 + 2, len(out) - l3, (ident + segments) & 0xFFFF)
+    struct.pack_into(">H", out, l3 + 10, 0)
+    struct.pack_into(">H", out, l3 + 10, internet_checksum(out[l3 : l3 + header]))
+
+
+def _set_checksum(out: bytearray, packet: Packet, l4: int, partial: bool) -> None:
+    """Set the TCP checksum; partial: the pseudo-header's sum alone, for the device to complete."""
+    pseudo = pseudo_header_sum(packet.src, packet.dst, PROTO_TCP, len(out) - l4)
+    struct.pack_into(">H", out, l4 + 16, 0)
+    value = pseudo if partial else internet_checksum(out[l4:], pseudo)
+    struct.pack_into(">H", out, l4 + 16, value)
+
+
+def tcp_checksum_is_right(frame: bytes, packet: Packet) -> bool:
+    """Whether the TCP checksum covers the segment; a partial one, whether it is the pseudo-header's sum."""
+    pseudo = pseudo_header_sum(packet.src, packet.dst, PROTO_TCP, packet.l4_end - packet.l4)
+    if vnet.read(frame, packet.start, packet.vnet_len).needs_csum:
+        return bool(struct.unpack_from(">H", frame, packet.l4 + 16)[0] == pseudo)
+    return internet_checksum(frame[packet.l4 : packet.l4_end], pseudo) == 0
