@@ -13,7 +13,7 @@ from coloproxy.packet.edit import tcp_part, tcp_pure_ack, tcp_with_ack
 from coloproxy.packet.parse import parse
 from coloproxy.packet.serial import add, before, distance, smin
 
-ACK = 0x10
+SYN, ACK = 0x02, 0x10
 WORTH_TELLING = 2 * 1460  # bytes by which a window must have opened to be worth a frame (RFC 9293, 3.8.6.2.2)
 
 
@@ -73,7 +73,7 @@ class Acknowledgements:
         if allowed is None or ready <= frame.done:
             return
         self.context.make(self._with(c, tcp_part(raw, packet, frame.done, ready), frame, *allowed), frame.vnet_len)
-        self.context.tracing.prefix(ready - frame.done, frame.size)
+        self.context.tracing.prefix(c, frame.seq, ready, frame.size)
         frame.done = ready
 
     def owed(self, c: Connection) -> None:
@@ -133,14 +133,22 @@ class Acknowledgements:
         if frame.flags & ACK:
             self.engine.saw_client(c, ack, self.edge(ack, window, c.p_scale))
         self.context.tracing.released(frame)
+        self._leave(c, frame, ack, window)
+
+    def uncompared(self, c: Connection, frame: Frame) -> None:
+        """Release what has not left of a frame, whatever the secondary has said: a checkpoint covers it."""
+        if frame.flags & ACK:
+            shift = 0 if frame.flags & SYN else c.p_scale
+            self.engine.saw_client(c, frame.ack, self.edge(frame.ack, frame.window, shift))
+        self._leave(c, frame, frame.ack, frame.window)
+
+    def _leave(self, c: Connection, frame: Frame, ack: int, window: int) -> None:
         if not frame.done and (ack, window) == (frame.ack, frame.window):
             self.context.release(frame)
             return
         raw = bytes(frame.buf[frame.start : frame.end])
         if frame.done:
             raw = tcp_part(raw, parse(raw, 0, len(raw), frame.vnet_len), frame.done, frame.size)
-            self.context.made_frames += 1
-            self.context.made_bytes += len(raw)
         self.engine.send_made(self._with(c, raw, frame, ack, window), frame.vnet_len)
         self.engine.count(Side.PRIMARY, RELEASED, 1, frame.end - frame.start)
 
@@ -150,7 +158,7 @@ class Acknowledgements:
             return raw
         self._owe(c, frame)
         self.context.clamped += 1
-        self.context.tracing.clamped(frame.ack, ack)
+        self.context.tracing.clamped(c, frame.ack, ack, window)
         return tcp_with_ack(raw, parse(raw, 0, len(raw), frame.vnet_len), ack, window)
 
     def _owe(self, c: Connection, frame: Frame) -> None:

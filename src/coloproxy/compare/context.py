@@ -6,7 +6,7 @@ from typing import Protocol
 from coloproxy.compare.accounts import DROPPED, PASSED, RELEASED
 from coloproxy.compare.config import Config
 from coloproxy.compare.engine import Connection, Engine, Frame
-from coloproxy.compare.events import Reason, Side
+from coloproxy.compare.events import Endpoints, Reason, Side
 from coloproxy.compare.tracing import Tracing
 
 
@@ -16,7 +16,7 @@ class Diverge(Protocol):
 
     def __call__(
         self,
-        connection: Connection,
+        connection: Connection | None,
         reason: Reason,
         detail: str,
         primary: Frame | None = None,
@@ -24,6 +24,7 @@ class Diverge(Protocol):
         place: int | None = None,
         primary_at: int = 0,
         secondary_at: int = 0,
+        endpoints: Endpoints | None = None,
     ) -> None: ...
 
 
@@ -39,7 +40,7 @@ class Context:
         self.clamped = 0
         self.made_frames = 0
         self.made_bytes = 0
-        self.tracing = Tracing()
+        self.tracing = Tracing(now)
         self.engine: Engine
         self.decided: Callable[[Connection], bool]  # whether the rules have this connection compared, both sides
 

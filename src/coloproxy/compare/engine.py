@@ -804,12 +804,13 @@ class Engine:
         if table.get(c.key) is c:
             del table[c.key]
 
-    def overdue(self, before: cython.double, limit: cython.int) -> list:
-        """Up to `limit` connections that hold, or wait for, something since the time `before` or longer."""
+    def overdue(self, beside: list, before: cython.double, limit: cython.int) -> list:
+        """Up to `limit` connections, of the tables and of those beside, that hold or wait for something since the time
+        `before` or longer."""
         c: Connection
         found: list = []
-        for table in (self.tcp, self.udp, self.icmp, self.icmpv6, self.other, self.non_ip):
-            for c in table.values():
+        for table in (self.tcp, self.udp, self.icmp, self.icmpv6, self.other, self.non_ip, beside):
+            for c in table.values() if isinstance(table, dict) else table:
                 if c.diverged is None and (
                     (c.p_head is not None and c.p_head.time <= before)
                     or (c.s_head is not None and c.s_head.time <= before)
@@ -823,46 +824,97 @@ class Engine:
                         return found
         return found
 
-    def new_epoch(self, connections: list) -> list:
-        """Make the secondary's half of each connection a copy of the primary's; the primary's held frames, unordered.
+    def aged(self, before: cython.double) -> list:
+        """Closed TCP connections that hold nothing and were last heard of before then."""
+        c: Connection
+        found: list = []
+        for c in self.tcp.values():
+            if c.closed and c.last <= before and not (c.p_count or c.s_count or c.successor):
+                found.append(c)
+        return found
 
+    def idlest(self, table: dict, wanted: cython.Py_ssize_t) -> list:
+        """Up to `wanted` connections to forget: none that holds a frame of the primary; closed ones first, then those
+        that hold nothing, the longest idle first."""
+        c: Connection
+        ranked: list = []
+        for c in table.values():
+            if c.p_count == 0 and c.successor is None and c.diverged is None:
+                ranked.append((c.s_count != 0, not c.closed, c.last, len(ranked), c))
+        ranked.sort()
+        return [entry[4] for entry in ranked[:wanted]]
+
+    def detach(self) -> None:
+        """Copy all that is held out of the buffers it came in."""
+        c: Connection
+        f: Frame
+        for table in (self.tcp, self.udp, self.icmp, self.icmpv6, self.other, self.non_ip):
+            for c in table.values():
+                if c.p_count or c.s_count:
+                    detach_queue(c.p_head)
+                    detach_queue(c.s_head)
+                    detach_queue(c.a_head)
+                    if c.control is not None:
+                        for f in c.control:
+                            f.detach()
+
+    def new_epoch(self, connections: list, keep: cython.bint) -> list:
+        """Make the secondary's half of each connection a copy of the primary's; the primary's held frames, unordered, as
+        (order of arrival, connection, frame).
+
+        keep: what the secondary has sent beyond the primary's place stays; otherwise all of its is dropped.
         What is left to the caller: to release these, and to drop what is held elsewhere.
         """
         c: Connection
         frames: list = []
         for c in connections:
-            self.rebase(c, frames)
+            self.rebase(c, frames, keep)
         return frames
 
     @cython.cfunc
-    def rebase(self, c: Connection, frames: list) -> cython.void:
+    def rebase(self, c: Connection, frames: list, keep: cython.bint) -> cython.void:
         f: Frame
-        while c.s_head is not None:
-            self.use_up(c)
         while c.p_head is not None:
             f = self.take_primary(c)
-            frames.append(f)
+            frames.append((f.order, c, f))
             if c.kind == TCP and (not c.started or before(c.verified, (f.seq + f.size + f.fin) & MASK)):
                 c.verified = (f.seq + f.size + f.fin) & MASK
                 c.started = True
+                if f.fin:
+                    c.closed = True
         f = c.a_head
         c.a_head = c.a_tail = None
         while f is not None:
             self.unhold(c, PRIMARY, f)
-            frames.append(f)
-            f, f.next = f.next, None
+            frames.append((f.order, c, f))
+            following = f.next
+            f.next = None
+            f = following
         if c.control is not None:
             for f in c.control:
                 self.unhold(c, PRIMARY, f)
-                frames.append(f)
+                frames.append((f.order, c, f))
             c.control = None
-        c.p_next = c.s_next = c.verified
-        c.shift = 0
+        while c.s_head is not None and not (
+            keep and before(c.verified, (c.s_head.seq + c.s_head.size + c.s_head.fin) & MASK)
+        ):  # fmt: skip
+            self.use_up(c)
+        if not keep:
+            c.shift = 0
         c.s_ack, c.s_acked, c.s_right, c.s_scale = c.p_ack, c.p_acked, c.p_right, c.p_scale
         c.s_syn, c.s_rst = c.p_syn, c.p_rst
-        c.diverged = c.index = c.template = None
-        c.owes = c.partial = False
-        c.p_fast = c.s_fast = c.kind == UDP or (c.started and c.kind == TCP and not c.p_rst and not c.closed)
+        c.closed = c.closed or c.p_rst
+        c.diverged = c.index = None
+        c.partial = False
+        # The next segment of either side goes the general way, which sets these.
+        c.p_fast = c.s_fast = False
+
+
+@cython.cfunc
+def detach_queue(f: Frame) -> cython.void:
+    while f is not None:
+        f.detach()
+        f = f.next
 
 
 @cython.cfunc

@@ -373,6 +373,27 @@ class Tcp:
             c, Reason.TCP_FIN, f"the {early} ends its stream here, the {late} goes on", p, s, place, p_at, s_at
         )  # fmt: skip
 
+    def resume(self, c: Connection) -> None:
+        """Go on behind what was released without being compared: the primary's place is the connection's."""
+        if not c.started and c.p_syn is not None:
+            self._start(c, add(c.p_syn.isn, 1))
+        if c.owes:
+            self.acks.owed(c)
+        self.refresh(c)
+
+    def settle_incarnations(self) -> None:
+        """Nothing is held any more: on each key the connection that the primary has come to is the only one."""
+        for c in [c for c in self.engine.tcp.values() if c.successor is not None]:
+            current = c
+            while current.p_moved and current.successor is not None:
+                current = current.successor
+            current.successor, current.s_moved = None, False
+            if current is not c:
+                self.engine.forget(self.engine.tcp, c)
+                self.engine.tcp[current.key] = current
+        self.beside.clear()
+        self.suspects.clear()
+
     def judge_suspects(self) -> None:
         """The grace after a checkpoint is over: what differs now, differs."""
         suspects, self.suspects = self.suspects, []

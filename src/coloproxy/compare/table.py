@@ -1,0 +1,99 @@
+"""The connections: found by key, made when first heard of, decided upon by the rules, forgotten when the table is full.
+
+Python's own dictionaries, with their seeded hash of bytes, hold them, one for each kind.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from coloproxy.compare.config import Config
+from coloproxy.compare.engine import Connection, Engine
+from coloproxy.compare.events import Side
+from coloproxy.compare.rules import Action, Decision, Rule, Rules
+from coloproxy.packet.parse import Kind, Packet
+
+CLOSED_LINGER = 60.0  # seconds for which a closed connection may still be retransmitting
+EVICTED_AT_ONCE = 16  # a full table forgets one in so many, so that it is not searched for each newcomer
+DATAGRAM_KINDS = (Kind.UDP, Kind.ICMP, Kind.ICMPV6, Kind.OTHER, Kind.NON_IP)
+# A connection that diverged and passes uncompared from then on.
+UNPROTECTED = (Decision(Action.PASS, "unprotected since it diverged", frozenset()),) * 2
+
+
+class Table:
+    """All connections of one comparator. `evict(c)` is called for each that is about to be forgotten."""
+
+    def __init__(self, config: Config, engine: Engine, evict: Callable[[Connection], None]) -> None:
+        self.limit = config.max_connections
+        self.engine = engine
+        self.evict = evict
+        self.by_kind: tuple[dict[bytes, Connection], ...] = (
+            engine.tcp, engine.udp, engine.icmp, engine.icmpv6, engine.other, engine.non_ip
+        )  # fmt: skip
+        self.rules = Rules()
+        self.opened = 0
+        self._decisions: dict[tuple[Decision, Decision], tuple[Decision, Decision]] = {}
+
+    def __len__(self) -> int:
+        return sum(len(table) for table in self.by_kind)
+
+    def __iter__(self) -> Iterator[Connection]:
+        for table in self.by_kind:
+            yield from table.values()
+
+    def set_rules(self, rules: Sequence[Rule]) -> None:
+        """Use other rules from now on; connections are decided upon anew. Raises ColoproxyError for a bad rule."""
+        self.rules = Rules(rules)
+        self._decisions.clear()
+        for c in self:
+            if c.rule is not UNPROTECTED:
+                c.rule = None
+                c.p_fast = c.s_fast = False
+
+    def decided(self, c: Connection) -> bool:
+        """Whether all frames of both sides are to be compared, as far as the rules go by connection."""
+        if c.rule is None or c.kind in (Kind.ICMP, Kind.ICMPV6):
+            return False
+        return all(decision.action is Action.COMPARE for decision in c.rule)
+
+    def decide(self, side: Side, packet: Packet, icmp_type: int) -> tuple[Decision, Connection | None]:
+        """What is to be done with a frame, and the connection it belongs to if that is known."""
+        c = self.by_kind[packet.kind].get(packet.key)
+        if c is None:
+            return self.rules.decide(packet, side, icmp_type), None
+        if c.rule is None:
+            c.rule = self._both(packet, icmp_type)
+        if icmp_type < 0 or c.rule is UNPROTECTED:
+            return c.rule[side], c
+        return self.rules.decide(packet, side, icmp_type), c
+
+    def open(self, packet: Packet, icmp_type: int, now: float) -> Connection:
+        """A new connection, with room made for it."""
+        table = self.by_kind[packet.kind]
+        if len(self) >= self.limit:
+            self._make_room(table)
+        c = Connection()
+        c.key, c.kind, c.since, c.last = packet.key, int(packet.kind), now, now
+        c.rule = self._both(packet, icmp_type)
+        table[c.key] = c
+        self.opened += 1
+        return c
+
+    def forget(self, c: Connection) -> None:
+        self.engine.forget(self.by_kind[c.kind], c)
+
+    def age(self, now: float) -> None:
+        """Forget connections that have been closed for long."""
+        for c in self.engine.aged(now - CLOSED_LINGER):
+            self.forget(c)
+
+    def _both(self, packet: Packet, icmp_type: int) -> tuple[Decision, Decision]:
+        pair = self.rules.decide(packet, Side.PRIMARY, icmp_type), self.rules.decide(packet, Side.SECONDARY, icmp_type)
+        return self._decisions.setdefault(pair, pair)
+
+    def _make_room(self, table: dict[bytes, Connection]) -> None:
+        """Forget some connections: of the newcomer's kind if there are enough, or of the largest."""
+        wanted = max(1, self.limit // EVICTED_AT_ONCE)
+        if len(table) < wanted:
+            table = max(self.by_kind, key=len)
+        for c in self.engine.idlest(table, wanted):
+            self.evict(c)
+            self.forget(c)
