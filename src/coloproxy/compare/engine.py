@@ -505,7 +505,7 @@ class Engine:
     def match(self, c: Connection) -> cython.bint:
         """Compare both streams from `verified` on as far as both are here; release what is verified.
 
-        False: they differ (the general path was told), and the connection must wait for a checkpoint.
+        False: they differ (the general path was told), or have not begun.
         """
         p: Frame = c.p_head
         s: Frame = c.s_head
@@ -513,7 +513,7 @@ class Engine:
         p_at: cython.uint
         s_at: cython.uint
         n: cython.uint
-        if c.diverged is not None:
+        if c.diverged is not None or not c.started:
             return False
         while p is not None:
             p_at = (v - p.seq) & MASK
