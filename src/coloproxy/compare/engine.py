@@ -9,6 +9,7 @@ its top bit says that a is before b, which is `before(a, b)`.
 """
 
 from array import array
+from typing import Optional
 
 import cython
 
@@ -629,7 +630,7 @@ class Engine:
         else:
             f = c.p_head
             if f is not None:
-                if c.s_head is not None or f.size != size or not equal_bytes(f.buf, f.data, buf, l4 + 8, size):
+                if c.s_head is not None or f.parts is not None or f.size != size or not equal_bytes(f.buf, f.data, buf, l4 + 8, size):
                     return False
                 self.take_primary(c)
                 c.verified_bytes += size
@@ -911,7 +912,7 @@ class Engine:
 
 
 @cython.cfunc
-def detach_queue(f: Frame) -> cython.void:
+def detach_queue(f: Optional[Frame]) -> cython.void:
     while f is not None:
         f.detach()
         f = f.next

@@ -37,7 +37,10 @@ class Epochs:
         frames = self._held()
         context.tracing.flush_begins(self.number, *frames)
         context.stale_until = context.now + context.config.epoch_grace / 1000
+        owing = [c for c in self.table if c.owes]
         self._release(self._clear())
+        for c in owing:
+            self.tcp.resume(c)
         self.number += 1
         context.tracing.flush_ends(self.number, *frames)
         context.tracing.completed(self.number, took)
@@ -52,6 +55,7 @@ class Epochs:
         """One replica goes on alone. Without the primary, what it said and the secondary did not confirm is dropped."""
         held, _ = self._held()
         waiting = self._clear()
+        self.table.clear()
         if survivor == Side.PRIMARY:
             self._release(waiting)
             return FailedOver(time=self.context.now, survivor="primary", released_frames=held, dropped_frames=0)
@@ -68,10 +72,10 @@ class Epochs:
                 if c is None:
                     self._release(self._clear(keep=True))
                 elif c.kind == Kind.TCP and self.streams or alarm:
-                    self._release(self.context.engine.new_epoch([c], not alarm))
-                    self._resume(c)
                     if alarm:
                         c.rule = UNPROTECTED
+                    self._release(self.context.engine.new_epoch([c], not alarm))
+                    self._resume(c)
                 else:
                     self.datagrams.give_up_one(c)
 

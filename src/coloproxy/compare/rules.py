@@ -82,7 +82,7 @@ class _Match:
 
     def __init__(self, rule: Rule, number: int) -> None:
         self.name = rule.name or f"rule {number}"
-        self.decision = Decision(rule.action, self.name, frozenset(rule.ignore))
+        self.decision = Decision(Action(rule.action), self.name, frozenset(rule.ignore))
         self.side = None if rule.side is None else Side[rule.side.upper()]
         self.kind, self.protocol = self._protocol(rule.protocol)
         self.source = self._network("source", rule.source)

@@ -69,13 +69,18 @@ class Table:
         """A new connection, with room made for it."""
         table = self.by_kind[packet.kind]
         if len(self) >= self.limit:
-            self._make_room(table)
+            self._make_room()
         c = Connection()
         c.key, c.kind, c.since, c.last = packet.key, int(packet.kind), now, now
         c.rule = self._both(packet, icmp_type)
         table[c.key] = c
         self.opened += 1
         return c
+
+    def clear(self) -> None:
+        """Forget all, when what the replicas said went by unseen."""
+        for c in list(self):
+            self.forget(c)
 
     def forget(self, c: Connection) -> None:
         self.engine.forget(self.by_kind[c.kind], c)
@@ -89,11 +94,13 @@ class Table:
         pair = self.rules.decide(packet, Side.PRIMARY, icmp_type), self.rules.decide(packet, Side.SECONDARY, icmp_type)
         return self._decisions.setdefault(pair, pair)
 
-    def _make_room(self, table: dict[bytes, Connection]) -> None:
-        """Forget some connections: of the newcomer's kind if there are enough, or of the largest."""
+    def _make_room(self) -> None:
+        """Forget some connections, of the kind that has most. None is forgotten that holds a frame of the primary:
+        then the table grows, within the limits of what may be held."""
         wanted = max(1, self.limit // EVICTED_AT_ONCE)
-        if len(table) < wanted:
-            table = max(self.by_kind, key=len)
-        for c in self.engine.idlest(table, wanted):
+        for table in sorted(self.by_kind, key=len, reverse=True):
+            if victims := self.engine.idlest(table, wanted):
+                break
+        for c in victims:
             self.evict(c)
             self.forget(c)
