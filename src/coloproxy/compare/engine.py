@@ -431,11 +431,12 @@ class Engine:
             if size and (seq != c.s_next or c.s_count >= self.max_queue):
                 return False
             right = (ack + (window << c.s_scale)) & MASK if c.s_scale >= 0 else 0
-            progress = self.see_secondary(c, ack, right) and c.owes
+            progress = self.see_secondary(c, ack, right)
             if size == 0:
                 self.count(1, DROPPED, 1, end - start)
                 c.last = now
-                if progress:
+                if progress and c.owes:
+                    self.match(c)
                     self.owed(c)
                 return True
             c.s_next = (seq + size) & MASK
@@ -456,7 +457,7 @@ class Engine:
         f.time = now
         self.append(c, side, f)
         self.match(c)
-        if progress:
+        if progress and c.owes:
             self.owed(c)
         return True
 

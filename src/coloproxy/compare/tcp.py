@@ -46,12 +46,13 @@ class Tcp:
             self.context.drop(side, frame)
             return
         c.last = self.context.now
+        progress = False
         if side == Side.PRIMARY:
             self._primary(c, packet, frame)
         else:
-            self._secondary(c, packet, frame)
+            progress = self._secondary(c, packet, frame)
         self.engine.match(c)
-        if c.owes and side == Side.SECONDARY:
+        if progress and c.owes:
             self.acks.owed(c)
         self.refresh(c)
 
@@ -150,24 +151,27 @@ class Tcp:
 
     # The secondary's segments
 
-    def _secondary(self, c: Connection, packet: Packet, frame: Frame) -> None:
+    def _secondary(self, c: Connection, packet: Packet, frame: Frame) -> bool:
+        """Take a segment of the secondary; whether it acknowledged more, or opened its window further."""
         if frame.flags & RST:
             if not c.s_rst:
                 c.s_rst, c.s_rst_time = True, self.context.now
             self._release_control(c, RST)
             self.context.drop(Side.SECONDARY, frame)
-            return
+            return False
         first_syn = bool(frame.flags & SYN) and c.s_syn is None
         if first_syn:
             c.s_syn, c.s_syn_time = self._syn(packet, frame), self.context.now
             c.s_scale = scale(c.s_syn)
+        progress = False
         if frame.flags & ACK:
             shift = 0 if frame.flags & SYN else c.s_scale  # a SYN's window is not scaled (RFC 7323, 2.2)
-            self.engine.see_secondary(c, frame.ack, self.acks.edge(frame.ack, frame.window, shift))
+            progress = self.engine.see_secondary(c, frame.ack, self.acks.edge(frame.ack, frame.window, shift))
         frame.seq = add(frame.seq, -c.shift)
         self._store(c, frame)
         if first_syn:
             self._both_syns(c)
+        return progress
 
     def _store(self, c: Connection, frame: Frame) -> None:
         """Keep what is new of a segment: the pieces of it that lie between and behind those that are here."""
