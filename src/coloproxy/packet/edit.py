@@ -8,14 +8,15 @@ from coloproxy.packet.parse import PROTO_TCP, Packet
 from coloproxy.packet.serial import add
 from coloproxy.packet.tcpopts import timestamps
 
-FIN, SYN, PSH, ACK, CWR = 0x01, 0x02, 0x08, 0x10, 0x80
+FIN, SYN, PSH, ACK, URG, CWR = 0x01, 0x02, 0x08, 0x10, 0x20, 0x80
 
 
 def tcp_part(frame: bytes, packet: Packet, first: int, last: int) -> bytes:
     """The payload's bytes first..last as a frame of its own.
 
-    FIN and PSH stay with the payload's end; SYN and CWR with its beginning. The IPv4 identification counts segments,
-    as segmentation offload does. `frame` includes its virtio-net header, and `packet` is its parse.
+    FIN and PSH stay with the payload's end; SYN and CWR with its beginning; the urgent pointer goes on pointing to the
+    same byte. The IPv4 identification counts segments, as segmentation offload does. `frame` includes its virtio-net
+    header, and `packet` is its parse.
     """
     header = vnet.read(frame, packet.start, packet.vnet_len)
     size = packet.payload_end - packet.payload
@@ -28,6 +29,10 @@ def tcp_part(frame: bytes, packet: Packet, first: int, last: int) -> bytes:
     if first:
         seq = add(seq, flags >> 1 & 1)
         flags &= ~(SYN | CWR)
+    if flags & URG:
+        (urgent,) = struct.unpack_from(">H", out, l4 + 18)
+        flags = flags if urgent > first else flags & ~URG
+        struct.pack_into(">H", out, l4 + 18, max(urgent - first, 0))
     struct.pack_into(">I", out, l4 + 4, seq)
     out[l4 + 13] = flags
     segments = first // header.gso_size if header.gso_size else 0
@@ -66,6 +71,7 @@ def tcp_pure_ack(frame: bytes, packet: Packet, seq: int, ack: int, window: int) 
     )  # fmt: skip
     out = bytearray(frame[packet.start : packet.l4]) + tcp + options
     out[: packet.vnet_len] = bytes(packet.vnet_len)
+    out[l3 + 1] &= 0xFC if packet.version == 4 else 0xCF  # such a segment is not ECN-capable (RFC 3168, 6.1.4)
     _set_length(out, packet, l3, 0)
     _set_checksum(out, packet, l4, partial=False)
     return bytes(out)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 Buffer = bytes | bytearray | memoryview
 
+VNET_LENGTHS = (0, 10, 12, 20)
 ETHERNET = 14
 IPV4, IPV6 = 0x0800, 0x86DD
 VLAN_TYPES = (0x8100, 0x88A8)
@@ -105,7 +106,9 @@ def parse(buf: Buffer, start: int, end: int, vnet_len: int = 0) -> Packet:
     Raises Malformed.
     """
     at = start + vnet_len
-    if end - at < ETHERNET or vnet_len < 0:
+    if vnet_len not in VNET_LENGTHS:
+        raise Malformed("vnet_header", f"a virtio-net header has 0, 10, 12 or 20 bytes, not {vnet_len}")
+    if end - at < ETHERNET:
         raise Malformed("ethernet_header", f"{end - start} bytes are too few for an Ethernet header")
     (ethertype,) = _U16.unpack_from(buf, at + 12)
     at += ETHERNET
@@ -197,10 +200,13 @@ def _ipv6(buf: Buffer, p: Packet) -> None:
 
 def _fragment(p: Packet, fragment: Fragment) -> None:
     size = p.l4_end - p.l4
-    if fragment.offset + size > MAX_DATAGRAM:
+    header = fragment.header_end - p.l3 - (40 if p.version == 6 else 0)  # what the datagram's own length counts of it
+    if header + fragment.offset + size > MAX_DATAGRAM:
         raise Malformed("fragment_end", f"the fragment ends at {fragment.offset + size}, beyond any datagram's end")
-    if size == 0 or (fragment.more and size % 8):
-        raise Malformed("fragment_length", f"a fragment of {size} bytes with others behind it")
+    if size == 0:
+        raise Malformed("fragment_length", "a fragment without a byte in it")
+    if fragment.more and size % 8:
+        raise Malformed("fragment_length", f"a fragment of {size} bytes, no multiple of 8, with others behind it")
     p.kind, p.fragment = Kind.OTHER, fragment
     p.payload, p.payload_end = p.l4, p.l4_end
     p.key = p.src + p.dst + bytes((p.protocol,))

@@ -6,7 +6,6 @@ Little-endian, as on every guest that QEMU runs COLO for.
 import struct
 from typing import NamedTuple
 
-LENGTHS = (0, 10, 12, 20)
 NEEDS_CSUM = 1
 DATA_VALID = 2
 GSO_NONE, GSO_TCPV4, GSO_UDP, GSO_TCPV6, GSO_UDP_L4 = 0, 1, 3, 4, 5
