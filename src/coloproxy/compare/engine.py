@@ -422,13 +422,13 @@ class Engine:
                 self.count(PRIMARY, RELEASED, 1, end - start)
                 c.last = now
                 return True
-            if seq != c.p_next or c.p_count >= self.max_queue:
+            if seq != c.p_next:
                 return False
             self.see_primary(c, ack, right)
             c.p_next = (seq + size) & MASK
         else:
             seq = (seq - c.shift) & MASK
-            if size and (seq != c.s_next or c.s_count >= self.max_queue):
+            if size and seq != c.s_next:
                 return False
             right = (ack + (window << c.s_scale)) & MASK if c.s_scale >= 0 else 0
             progress = self.see_secondary(c, ack, right)
@@ -584,6 +584,31 @@ class Engine:
         self.send(p.buf, p.start, p.end, p.vnet_len, p.headroom, p.lease)
         return True
 
+    @cython.ccall
+    def refresh(self, c: Connection) -> cython.void:
+        """Find where each side's queue ends: the number that its next ordinary segment has. p_fast, s_fast: whether
+        the frames in it follow one another from `verified` on without gap, overlap or FIN."""
+        f: Frame = c.p_head
+        place: cython.uint = c.verified
+        ordered: cython.bint = f is None or not before(place, f.seq)
+        while f is not None:
+            if f.fin or (f is not c.p_head and f.seq != place):
+                ordered = False
+            place = (f.seq + f.size + f.fin) & MASK
+            f = f.next
+        c.p_next = place
+        c.p_fast = ordered
+        f = c.s_head
+        place = c.verified
+        ordered = f is None or not before(place, f.seq)
+        while f is not None:
+            if f.fin or (f is not c.s_head and f.seq != place):
+                ordered = False
+            place = (f.seq + f.size + f.fin) & MASK
+            f = f.next
+        c.s_next = place
+        c.s_fast = ordered
+
     # UDP
 
     @cython.cfunc
@@ -626,8 +651,6 @@ class Engine:
                 self.count(PRIMARY, RELEASED, 1, end - start)
                 self.send(buf, start, end, vnet_len, headroom, lease)
                 return True
-            if c.p_count >= self.max_queue:
-                return False
         else:
             f = c.p_head
             if f is not None:
@@ -641,8 +664,6 @@ class Engine:
                 self.send(f.buf, f.start, f.end, f.vnet_len, f.headroom, f.lease)
                 self.count(1, DROPPED, 1, end - start)
                 return True
-            if c.s_count >= self.max_queue:
-                return False
         c.last = now
         f = Frame()
         f.lease = lease

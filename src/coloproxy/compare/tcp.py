@@ -429,21 +429,9 @@ class Tcp:
             and not (c.p_rst or c.s_rst or c.closed)
             and self.context.decided(c)
         )
-        c.p_fast, c.p_next = self._in_order(c.p_head, c.verified)
-        c.s_fast, c.s_next = self._in_order(c.s_head, c.verified)
+        self.engine.refresh(c)
         c.p_fast = c.p_fast and ordinary and not c.p_moved
         c.s_fast = c.s_fast and ordinary and not c.s_moved and self.context.now >= self.context.stale_until
-
-    @staticmethod
-    def _in_order(frame: Frame | None, place: int) -> tuple[bool, int]:
-        """Whether the frames follow one another from `place` on without gap, overlap or FIN; where they end."""
-        ordered = True
-        first = True
-        while frame is not None:
-            if frame.fin or (before(place, frame.seq) if first else frame.seq != place):
-                ordered = False
-            place, frame, first = end_of(frame), frame.next, False
-        return ordered, place
 
 
 def end_of(frame: Frame) -> int:
