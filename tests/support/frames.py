@@ -32,8 +32,8 @@ def ethernet(ethertype: int, payload: bytes, vlan: tuple[int, ...] = (), macs: b
 
 
 def ipv4(
-    protocol: int, payload: bytes, src: str = REPLICA, dst: str = CLIENT, *, ident: int = 1, ttl: int = 64, tos: int = 0,
-    options: bytes = b"", offset: int = 0, more: bool = False, df: bool = True,
+    protocol: int, payload: bytes, src: str = REPLICA, dst: str = CLIENT, *, ident: int = 1, ttl: int = 64,
+    tos: int = 0, options: bytes = b"", offset: int = 0, more: bool = False, df: bool = True,
 ) -> bytes:  # fmt: skip
     header = struct.pack(
         ">BBHHHBBH4s4s", 0x40 | (5 + len(options) // 4), tos, 20 + len(options) + len(payload), ident,
