@@ -19,8 +19,13 @@ NUMBERS = {
 }
 OF_ICMP = ["icmp.type", "icmp.ident", "icmpv6.type", "icmpv6.echo.identifier"]
 FIELDS = [*OF_FRAMES, *OF_IP, "tcp.flags", *NUMBERS[Kind.TCP], *NUMBERS[Kind.UDP], *OF_ICMP]
-# Real all the same: with the header in front of it this fragment's datagram is longer than 65535 bytes.
-WRONG = {("ipv6-reassembly-state-leak.pcap", "fragment_end")}
+# What these captures hold that is wrong indeed: tshark says so of the lengths, too; the fragment's datagram is, with
+# the header in front of it, longer than 65535 bytes (RFC 8200, 4.5: to be discarded).
+WRONG = {
+    "ipv6-reassembly-state-leak.pcap": {"fragment_end": 2},
+    "modbus-fuzz-72.pcap": {"ipv4_total_length": 2},
+    "tcp-reassembly.pcap": {"ipv4_total_length": 5},
+}
 ETHERNET = "1"  # Wireshark's number for the encapsulation
 
 
@@ -65,25 +70,26 @@ def agrees(p: Packet, told: dict[str, list[str]]) -> None:
 @pytest.mark.witness
 def test_every_whole_frame_is_read_as_tshark_reads_it(captures: Path) -> None:
     seen: Counter[Kind] = Counter()
+    wrong: dict[str, Counter[str]] = {}
     for path in sorted(captures.glob("*.pcap*")):
         with RawPcapReader(str(path)) as reader:
             frames = [bytes(data) for data, _ in reader]
         for number, (frame, told) in enumerate(zip(frames, witnessed(path), strict=True), 1):
-            where = f"{path.name}, frame {number}"
             if told["frame.encap_type"] != [ETHERNET]:
                 continue
             cut = told["frame.cap_len"] != told["frame.len"]
             try:
                 p = parse(frame, 0, len(frame))
             except Malformed as malformed:
-                if not cut and (path.name, malformed.reason) not in WRONG:
-                    raise AssertionError(f"{where}: {malformed}") from malformed
+                if not cut:
+                    wrong.setdefault(path.name, Counter())[malformed.reason] += 1
                 continue
             seen[p.kind] += 1
             try:
                 agrees(p, told)
-            except (AssertionError, KeyError) as wrong:
-                raise AssertionError(f"{where}: {p} {told}") from wrong
+            except (AssertionError, KeyError) as other:
+                raise AssertionError(f"{path.name}, frame {number}: {p} {told}") from other
+    assert wrong == WRONG
     assert set(seen) == set(Kind)
 
 
