@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The limit: copies the primary's bytes to the output, throws the secondary's away and compares nothing.
  *
- *   relay PRIMARY SECONDARY OUTPUT        listens on three unix sockets, one peer each, until the primary closes
+ *   relay PRIMARY SECONDARY OUTPUT        listens on three unix sockets, one peer each, until it is ended
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -88,10 +88,11 @@ int main(int argc, char **argv)
             ssize_t n = receive(fds[PRIMARY], forward);
 
             if (n < 0) {
-                return 0;
+                close(fds[PRIMARY]);
+                fds[PRIMARY] = -1;
             }
             from = 0;
-            to = (size_t)n;
+            to = n > 0 ? (size_t)n : 0;
         }
         if (from < to) {
             ssize_t n = send(fds[OUTPUT], forward + from, to - from, MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -47,6 +47,13 @@ const struct shape *find_shape(const char *name)
     return NULL;
 }
 
+void list_shapes(void)
+{
+    for (size_t i = 0; i < sizeof SHAPES / sizeof *SHAPES; i++) {
+        printf("%s %llu %s\n", SHAPES[i].name, (unsigned long long)SHAPES[i].frames, SHAPES[i].title);
+    }
+}
+
 /* Close to the end of the number space, so that a long run passes it. */
 uint32_t initial_sequence(uint32_t connection) { return 0xf0000000u + connection * 7919u; }
 

@@ -54,6 +54,7 @@ struct workload {
 };
 
 const struct shape *find_shape(const char *name);
+void list_shapes(void); /* name, frames and title of each, a line each */
 void build_workload(struct workload *w, const struct shape *shape);
 
 /* Write what differs from lap to lap into entry `e`. */
