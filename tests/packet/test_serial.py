@@ -46,3 +46,9 @@ def test_zero_follows_the_last_number() -> None:
     assert before(0xFFFFFFFF, 0)
     assert add(0xFFFFFFFF, 1) == 0
     assert distance(0xFFFFFFFF, 0) == 1
+
+
+@given(NUMBERS, NUMBERS)
+def test_of_two_numbers_one_is_at_or_before_the_other_or_after_it(a: int, b: int) -> None:
+    assert at_or_before(a, b) != after(a, b)
+    assert at_or_before(a, add(a, 2**31)) == (not after(a, add(a, 2**31)))

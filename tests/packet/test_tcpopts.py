@@ -42,3 +42,8 @@ def test_any_bytes_are_read_within_their_bounds(buf: bytes, start: int, size: in
         assert last + 2 <= first <= stop <= end
         last = stop
     assert syn_options(buf, start, end) == syn_options(buf[start:end], 0, end - start)
+
+
+def test_an_option_shorter_than_its_own_head_ends_the_list() -> None:
+    for length in (0, 1):
+        assert list(options(bytes((5, length, 4, 2)), 0, 4)) == []
