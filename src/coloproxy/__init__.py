@@ -3,6 +3,7 @@
     from coloproxy import Comparator, Config, Side
 """
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -13,20 +14,33 @@ COMPILED_MODULES = ("coloproxy.compare.engine", "coloproxy.link.framing")
 
 
 def _run_uncompiled(name: str) -> None:
-    """Load a compiled module's Python source in its place: for coverage, debugging, and to test that both are equal."""
+    """Load a compiled module's Python source in its place, with a stand-in for the `cython` that it names."""
+    room, _, last = name.rpartition(".")
     path = os.path.join(os.path.dirname(__file__), *name.split(".")[1:]) + ".py"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    real = sys.modules.get("cython")
     sys.modules[name] = module
-    spec.loader.exec_module(module)
-
-
-if importlib.util.find_spec("cython") is None:  # only the uncompiled modules name it; the compiled ones need nothing
     sys.modules["cython"] = _uncompiled
-if os.environ.get("COLOPROXY_UNCOMPILED"):
-    for _name in COMPILED_MODULES:
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules["cython"]
+        if real is not None:
+            sys.modules["cython"] = real
+    setattr(importlib.import_module(room), last, module)
+
+
+def _is_compiled(name: str) -> bool:
+    spec = importlib.util.find_spec(name)
+    return spec is not None and not (spec.origin or "").endswith(".py")
+
+
+# COLOPROXY_UNCOMPILED: for coverage, debugging, and to test that both are equal.
+for _name in COMPILED_MODULES:
+    if os.environ.get("COLOPROXY_UNCOMPILED") or not _is_compiled(_name):
         _run_uncompiled(_name)
 
 from coloproxy.compare.comparator import Comparator  # noqa: E402

@@ -19,7 +19,7 @@ def _decorator(*_args: Any, **_kwargs: Any) -> Callable[[T], T]:
 
 
 cclass = cfunc = ccall = inline = final = nogil = _same
-locals = returns = exceptval = boundscheck = wraparound = freelist = no_gc = _decorator
+freelist = trashcan = locals = returns = exceptval = boundscheck = wraparound = _decorator
 
 
 class _Type:
@@ -33,12 +33,12 @@ class _Type:
 
 
 int = uint = char = uchar = short = ushort = long = ulong = longlong = ulonglong = double = bint = _Type()
-Py_ssize_t = size_t = p_char = p_uchar = p_void = _Type()
+Py_ssize_t = size_t = void = p_char = p_uchar = p_void = _Type()
 
 
 def cast(_type: object, value: T, **_kwargs: Any) -> T:
     return value
 
 
-def declare(_type: object = None, value: Any = None, **_kwargs: Any) -> Any:
-    return value
+def declare(kind: object = None, value: Any = None, **_kwargs: Any) -> Any:
+    return 0 if value is None and isinstance(kind, _Type) else value

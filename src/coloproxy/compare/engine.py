@@ -41,15 +41,17 @@ ACK = cython.declare(cython.int, 0x10)
 LARGE = cython.declare(cython.uint, 1460)
 
 
+@cython.freelist(1024)
+@cython.trashcan(True)
 @cython.cclass
 class Frame:
     """A frame that waits. On the secondary's side of a stream it stands for the bytes that it alone brought.
 
     buf[start:end] is the frame, its virtio-net header first, behind `headroom` bytes of the link's framing;
     buf[data:data + size] its payload; `seq` the place of the first of these; `done` how many have left already;
-    `parts` the fragments it came in; `last` is set on the piece with which a secondary's frame is used up;
+    `parts` the fragments it came in, or None; `more` is set on a piece behind which others of the same frame follow;
     `gone` on a datagram that was matched out of order; `stale` on what the secondary may have sent before the last
-    checkpoint.
+    checkpoint. There is no __init__: C zeroes all of it, and frames are made by the million.
     """
 
     start = cython.declare(cython.Py_ssize_t, visibility="public")
@@ -64,27 +66,15 @@ class Frame:
     flags = cython.declare(cython.uint, visibility="public")
     window = cython.declare(cython.uint, visibility="public")
     fin = cython.declare(cython.bint, visibility="public")
-    last = cython.declare(cython.bint, visibility="public")
+    more = cython.declare(cython.bint, visibility="public")
     gone = cython.declare(cython.bint, visibility="public")
     stale = cython.declare(cython.bint, visibility="public")
     time = cython.declare(cython.double, visibility="public")
     order = cython.declare(cython.ulonglong, visibility="public")
     lease = cython.declare(object, visibility="public")
     buf = cython.declare(bytearray, visibility="public")
-    parts = cython.declare(list, visibility="public")
+    parts = cython.declare(object, visibility="public")
     next = cython.declare("Frame", visibility="public")
-
-    def __init__(self) -> None:
-        self.lease = None
-        self.buf = None
-        self.start = self.end = self.data = 0
-        self.headroom = self.vnet_len = self.seq = self.size = self.done = self.ack = self.flags = self.window = 0
-        self.fin = self.gone = self.stale = False
-        self.last = True
-        self.time = 0.0
-        self.order = 0
-        self.parts = None
-        self.next = None
 
     @cython.ccall
     def frames(self) -> cython.uint:
@@ -441,7 +431,7 @@ class Engine:
                 return True
             c.s_next = (seq + size) & MASK
         c.last = now
-        f = Frame()
+        f = Frame.__new__(Frame)
         f.lease = lease
         f.buf = buf
         f.start = start
@@ -586,28 +576,25 @@ class Engine:
 
     @cython.ccall
     def refresh(self, c: Connection) -> cython.void:
-        """Find where each side's queue ends: the number that its next ordinary segment has. p_fast, s_fast: whether
-        the frames in it follow one another from `verified` on without gap, overlap or FIN."""
+        """Find where each side's queue ends: a segment that begins there overlaps nothing that is held, and needs no
+        more than to be put behind it, unless a FIN is in the queue. p_fast, s_fast: whether none is."""
         f: Frame = c.p_head
-        place: cython.uint = c.verified
-        ordered: cython.bint = f is None or not before(place, f.seq)
+        end: cython.uint
+        c.p_next = c.s_next = c.verified
+        c.p_fast = c.s_fast = True
         while f is not None:
-            if f.fin or (f is not c.p_head and f.seq != place):
-                ordered = False
-            place = (f.seq + f.size + f.fin) & MASK
+            end = (f.seq + f.size + f.fin) & MASK
+            if before(c.p_next, end):
+                c.p_next = end
+            if f.fin:
+                c.p_fast = False
             f = f.next
-        c.p_next = place
-        c.p_fast = ordered
         f = c.s_head
-        place = c.verified
-        ordered = f is None or not before(place, f.seq)
         while f is not None:
-            if f.fin or (f is not c.s_head and f.seq != place):
-                ordered = False
-            place = (f.seq + f.size + f.fin) & MASK
+            c.s_next = (f.seq + f.size + f.fin) & MASK
+            if f.fin:
+                c.s_fast = False
             f = f.next
-        c.s_next = place
-        c.s_fast = ordered
 
     # UDP
 
@@ -665,7 +652,7 @@ class Engine:
                 self.count(1, DROPPED, 1, end - start)
                 return True
         c.last = now
-        f = Frame()
+        f = Frame.__new__(Frame)
         f.lease = lease
         f.buf = buf
         f.start = start
@@ -701,7 +688,7 @@ class Engine:
     def hold(self, c: Connection, side: cython.int, f: Frame) -> cython.void:
         """Enter a frame that was put in a queue into the accounts. Pieces count with the last one of their frame."""
         size: cython.uint
-        if not f.last:
+        if f.more:
             return
         self.order += 1
         f.order = self.order
@@ -723,7 +710,7 @@ class Engine:
     def unhold(self, c: Connection, side: cython.int, f: Frame) -> cython.void:
         """Undo `hold`: the frame is leaving its queue."""
         size: cython.uint
-        if not f.last:
+        if f.more:
             return
         size = f.weight()
         self.tally[side * SIDE + HELD] -= f.frames()
@@ -759,7 +746,7 @@ class Engine:
             c.s_tail = None
         f.next = None
         self.unhold(c, 1, f)
-        if f.last:
+        if not f.more:
             self.count(1, DROPPED, f.frames(), f.weight())
 
     @cython.ccall

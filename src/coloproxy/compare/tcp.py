@@ -195,7 +195,7 @@ class Tcp:
         if fin and not (gaps and gaps[-1][2] == high):
             self._store_fin(c, frame, base, high, pieces)
         for previous, piece in pieces:
-            piece.last = piece is pieces[-1][1]
+            piece.more = piece is not pieces[-1][1]
             self._link_secondary(c, previous, piece)
         if not pieces:
             self.context.drop(Side.SECONDARY, frame)
