@@ -55,6 +55,8 @@ class Backend(abc.ABC):
 
     def close(self) -> int:
         """Write what is waiting and close the file; returns how many records are missing from it."""
+        if self._dropped and self._sink.flush():
+            self._sink.put(self.encode_dropped(self._dropped))
         return self._lost + self._sink.close()
 
 
@@ -191,7 +193,7 @@ def make_backend(
     if kind != "log" and timestamps != "off":
         raise TraceError(f"trace timestamps are for the log back end; '{kind}' has its own")
     if kind == "simple" and file is None:
-        raise TraceError("the trace back end 'simple' writes a binary file; name one with file=FILE")
+        raise TraceError("the trace back end 'simple' writes a binary file; name one with --trace-file FILE")
     opened = _open(file)
     if kind == "simple":
         return SimpleBackend(opened, events)

@@ -36,7 +36,8 @@ class Event(Generic[P]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
         """Record the event if it is switched on.
 
-        Raises TypeError for a wrong number or type of arguments, ValueError for a number its C type cannot hold.
+        Raises TypeError for a wrong number or type of arguments, ValueError for a number its C type cannot hold,
+        or a width (`%*d`) beyond MAX_WIDTH.
         """
         if self.enabled:
             self._emit(self, self.convert(args, kwargs))

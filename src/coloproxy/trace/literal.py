@@ -54,7 +54,7 @@ def _macro(name: str) -> bytes:
         raise ValueError(f"'{name}' is not one of the PRI macros")
     conversion, exact, _least, fast, _wide = match.groups()
     size = exact or match[3]
-    long = size == "64" or size is None and fast != "8"
+    long = size == "64" or (size is None and fast != "8")
     return (("l" if long else "") + conversion).encode()
 
 

@@ -25,7 +25,10 @@ def apply_options(
     """
     settings: dict[str, str | os.PathLike[str] | None] = {"file": file, "backend": backend, "timestamps": timestamps}
     for option in options:
-        for setting in split(option):
+        parts = split(option)
+        if not parts:
+            raise TraceError("a trace option is empty; give it a pattern, or '*' for every event")
+        for setting in parts:
             key, equals, value = setting.partition("=")
             if not equals:
                 key, value = "enable", setting

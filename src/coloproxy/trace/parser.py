@@ -18,7 +18,7 @@ PROPERTIES = frozenset({"disable", "vcpu", "tcg"})
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _LOWER_CASE = re.compile(r"[a-z][a-z0-9_]*")
 _TYPE_TOKEN = re.compile(r"\s+|(\w+|\*)", re.ASCII)
-_ERRNO = re.compile(r"%[-+ #0']*[0-9.*]*[hlqjztL]*m")
+_ERRNO = re.compile(r"%[-+ #0-9'.*]*[hlqjztL]*m")
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class Sink:
                     return False
                 self._forget(written)
             self._file.flush()
-        except OSError:
+        except (OSError, ValueError):  # ValueError: closed under our feet; what is traced must not fail for that
             return False
         return True
 
@@ -70,7 +70,7 @@ class Sink:
     def close(self) -> int:
         """Write what is waiting and close the file; returns how many records could not be written."""
         self.flush()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             self._file.close()
         return len(self._waiting)
 

@@ -83,7 +83,8 @@ class Tracer:
         lost = self._backend.close()
         self._backend = self._default_backend()
         if lost and sys.stderr is not None:
-            print(f"coloproxy: {lost} trace records could not be written", file=sys.stderr)
+            with contextlib.suppress(OSError, ValueError):  # standard error may be what could not be written
+                print(f"coloproxy: {lost} trace records could not be written", file=sys.stderr)
 
     def _default_backend(self) -> Backend:
         return make_backend("log", None, "off", ())
