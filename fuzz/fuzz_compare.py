@@ -34,7 +34,9 @@ MODELS = [
     frames.other(b"gre"),
     frames.arp(),
     *frames.fragments(frames.udp_datagram(b"z" * 90), size=40),
-    *frames.fragments(frames.udp_datagram(b"z" * 90, src="fd00::2", dst="fd00::9"), size=40, src="fd00::2", dst="fd00::9"),
+    *frames.fragments(
+        frames.udp_datagram(b"z" * 90, src="fd00::2", dst="fd00::9"), size=40, src="fd00::2", dst="fd00::9"
+    ),
 ]
 VNET = {id(MODELS[6]): 12}
 CONFIGS = [

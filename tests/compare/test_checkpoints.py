@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+
 from coloproxy import Comparator, Config, Side
 from coloproxy.compare.events import (
     CheckpointCompleted,
@@ -48,7 +49,8 @@ def test_other_connections_go_on_while_a_checkpoint_is_pending(play: Make) -> No
 def test_a_checkpoint_releases_what_is_held_in_the_order_of_arrival(play: Make) -> None:
     made = begun(play(), 1, 2)
     frames = [
-        data(b"x", dport=2), udp(b"u"), data(b"y", dport=1), data(b"z", 1001, dport=2), tcp(seq=1001, flags=RST, dport=1)
+        data(b"x", dport=2), udp(b"u"), data(b"y", dport=1), data(b"z", 1001, dport=2),
+        tcp(seq=1001, flags=RST, dport=1),
     ]  # fmt: skip
     made.p(*frames)
     assert made.left() == []
@@ -238,7 +240,8 @@ def test_compacting_gives_every_buffer_back(general: bool) -> None:
 
     class Batch:
         def __init__(self, frames: list[bytes]) -> None:
-            self.buf, self.index, self.count, self.headroom, self.lease = bytearray(), array("I"), len(frames), 4, Lease()
+            self.buf, self.index, self.lease = bytearray(), array("I"), Lease()
+            self.count, self.headroom = len(frames), 4
             for frame in frames:
                 self.buf += len(frame).to_bytes(4) + frame
                 self.index.extend((len(self.buf) - len(frame), len(self.buf), 0))

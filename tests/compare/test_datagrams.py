@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+
 from coloproxy.compare.events import FrameRefused
 from coloproxy.compare.rules import Rule
 from support.frames import arp, ethernet, fragments, icmp, ipv4, ipv6, other, udp, udp_datagram

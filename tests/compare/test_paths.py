@@ -9,6 +9,7 @@ import sys
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+
 from support.anything import perform
 
 PERFORM = """

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+
 from coloproxy.compare.rules import Rule
 from coloproxy.packet.edit import tcp_checksum_is_right
 from coloproxy.packet.parse import parse

@@ -30,7 +30,8 @@ class Batch:
 
 def streams(rng: random.Random) -> tuple[list[tuple[bytes, int]], list[tuple[bytes, int]]]:
     """Both replicas' segments of one connection; sometimes different, sometimes with odd ones among them."""
-    isn, port, vnet = rng.choice((0, 0xFFFFFF00, rng.getrandbits(32))), rng.randrange(40000, 40004), rng.choice((0, 0, 12))
+    isn = rng.choice((0, 0xFFFFFF00, rng.getrandbits(32)))
+    port, vnet = rng.randrange(40000, 40004), rng.choice((0, 0, 12))
     ends = {"src": frames.REPLICA6, "dst": frames.CLIENT6} if rng.random() < 0.2 else {}
     stream = rng.randbytes(rng.randrange(1, 2500))
     sides = []
@@ -73,7 +74,8 @@ def datagrams(rng: random.Random) -> tuple[list[tuple[bytes, int]], list[tuple[b
         elif kind == 3:
             made = [frames.icmp(payload, ident=port)]
         elif kind == 4:
-            made = [rng.choice((frames.arp(), frames.other(payload), frames.udp(payload, src="fd00::2", dst="fd00::9")))]
+            over_ipv6 = frames.udp(payload, src="fd00::2", dst="fd00::9")
+            made = [rng.choice((frames.arp(), frames.other(payload), over_ipv6))]
         elif kind == 5:
             made = frames.fragments(frames.udp_datagram(payload * 3, dport=port), size=rng.choice((16, 64)), ident=port)
         else:
@@ -154,7 +156,7 @@ def perform(seed: int, *, general: bool = False, rounds: int = 10) -> tuple[str,
         for buf, start, end, vnet, _ in c.take_output():
             if vnet == -1:
                 assert len(memoryview(buf)[start:end]) == end - start
-            digest.update(bytes(buf[start:end]) if vnet == -1 else bytes(headroom if headroom else 0) + bytes(buf[start:end]))
+            digest.update((b"" if vnet == -1 else bytes(headroom)) + bytes(buf[start:end]))
         said += c.take_events()
         account = c.accounting()
         assert adds_up(account.primary), (seed, account.primary)

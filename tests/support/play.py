@@ -19,7 +19,9 @@ def adds_up(account: SideAccount) -> bool:
 class Play:
     """A comparator with a clock of its own. `out` collects what left, `events` what was said."""
 
-    def __init__(self, *, general: bool = False, rules: list[Rule] | None = None, evidence: bool = False, **config: object):
+    def __init__(
+        self, *, general: bool = False, rules: list[Rule] | None = None, evidence: bool = False, **config: object
+    ) -> None:
         self.comparator = Comparator(Config(**config), now=0.0, evidence=evidence)  # type: ignore[arg-type]
         if general:
             self.comparator.use_general_path()

@@ -10,7 +10,7 @@ import weakref
 from array import array
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from coloproxy import trace
 from coloproxy.compare import accounts, rules
@@ -122,7 +122,7 @@ class Comparator:
 
         vnet_len >= 0: buf[start:end] is one frame. vnet_len == -1: a range of frames with their framing, as it came.
         """
-        return self._engine.take_output()  # type: ignore[no-any-return]
+        return self._engine.take_output()
 
     def take_events(self) -> list[Event]:
         """What happened since the last call, in order."""
@@ -252,7 +252,7 @@ class Comparator:
         self, side: Side, buf: bytearray, index: "array[int]", count: int, headroom: int, lease: object, now: float
     ) -> None:
         self._context.now = now
-        self._engine.receive(side, buf, index, count, headroom, lease, now)
+        self._engine.receive(side, buf, index, count, headroom, lease, now)  # type: ignore[arg-type]
         self._finish(now)
 
     def _general(
@@ -460,10 +460,11 @@ def evidence(
     c: Connection | None, primary: Frame | None, secondary: Frame | None
 ) -> Iterable[tuple[Side, bytes, int, float]]:  # fmt: skip
     """The frames that differ and those held around them, each side's in order, without repetition."""
-    for side, first, head in (
-        (Side.PRIMARY, primary, c and c.p_head), (Side.SECONDARY, secondary, c and c.s_head)
-    ):  # fmt: skip
-        seen: set[Any] = set()
+    for side, first in ((Side.PRIMARY, primary), (Side.SECONDARY, secondary)):
+        head: Frame | None = None
+        if c is not None:
+            head = c.p_head if side == Side.PRIMARY else c.s_head
+        seen: set[bytes] = set()
         queue: list[Frame] = [first] if first is not None else []
         while head is not None and len(queue) < EVIDENCE_FRAMES:
             queue.append(head)

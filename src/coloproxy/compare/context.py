@@ -16,7 +16,7 @@ class Diverge(Protocol):
 
     def __call__(
         self,
-        connection: Connection | None,
+        c: Connection | None,
         reason: Reason,
         detail: str,
         primary: Frame | None = None,

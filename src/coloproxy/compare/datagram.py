@@ -104,7 +104,7 @@ class Datagrams:
 
     def _partner(self, c: Connection, p: Frame) -> Frame | None:
         self._drop_matched(c)
-        s = c.s_head
+        s: Frame | None = c.s_head
         if s is None:
             return None
         if c.index is None and self._equal(c, p, s):
@@ -164,7 +164,7 @@ class Datagrams:
 
     def _rival(self, c: Connection) -> Frame | None:
         """The secondary's oldest unmatched datagram of this epoch."""
-        s = c.s_head
+        s: Frame | None = c.s_head
         while s is not None and (s.gone or s.stale):
             s = s.next
         return s

@@ -1,8 +1,9 @@
 """The hot path: what nearly all frames are, in order and on a known connection, without a Python object too many.
 
-This file is plain Python; at installation Cython compiles it as it stands. It holds the state that the general path (`tcp`, `datagram`) works on too: frames, connections, the
-tables, the accounts and the output. A frame that is not ordinary is handed to the general path untouched, so
-switching the fast path off (`Engine.fast = False`) changes the speed and nothing else.
+This file is plain Python; at installation Cython compiles it as it stands. It holds the state that the general path
+(`tcp`, `datagram`) works on too: frames, connections, the tables, the accounts and the output. A frame that is not
+ordinary is handed to the general path untouched, so switching the fast path off (`Engine.fast = False`) changes the
+speed and nothing else.
 
 Sequence numbers are 32 bits wide and wrap (RFC 9293, 3.4). `(a - b) & MASK` is the distance from b to a;
 its top bit says that a is before b, which is `before(a, b)`.
@@ -548,10 +549,12 @@ class Engine:
                 self.use_up(c)
                 s = c.s_head
         c.verified = v
-        if p is not None and p.size > LARGE and not c.partial and not before(v, p.seq):
-            if ((v - p.seq) & MASK) > p.done:
-                c.partial = True
-                self.partials.append(c)
+        if (
+            p is not None and p.size > LARGE and not c.partial and not before(v, p.seq)
+            and ((v - p.seq) & MASK) > p.done
+        ):  # fmt: skip
+            c.partial = True
+            self.partials.append(c)
         return True
 
     @cython.cfunc
@@ -641,7 +644,10 @@ class Engine:
         else:
             f = c.p_head
             if f is not None:
-                if c.s_head is not None or f.parts is not None or f.size != size or not equal_bytes(f.buf, f.data, buf, l4 + 8, size):
+                if (
+                    c.s_head is not None or f.parts is not None or f.size != size
+                    or not equal_bytes(f.buf, f.data, buf, l4 + 8, size)
+                ):  # fmt: skip
                     return False
                 self.take_primary(c)
                 c.verified_bytes += size
@@ -869,8 +875,8 @@ class Engine:
                             f.detach()
 
     def new_epoch(self, connections: list, keep: cython.bint) -> list:
-        """Make the secondary's half of each connection a copy of the primary's; the primary's held frames, unordered, as
-        (order of arrival, connection, frame).
+        """Make the secondary's half of each connection a copy of the primary's. Returns the primary's held frames,
+        unordered, as (order of arrival, connection, frame).
 
         keep: what the secondary has sent beyond the primary's place stays; otherwise all of its is dropped.
         What is left to the caller: to release these, and to drop what is held elsewhere.
@@ -921,7 +927,7 @@ class Engine:
 
 
 @cython.cfunc
-def detach_queue(f: Optional[Frame]) -> cython.void:
+def detach_queue(f: Optional[Frame]) -> cython.void:  # noqa: UP045
     while f is not None:
         f.detach()
         f = f.next

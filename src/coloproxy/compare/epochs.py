@@ -32,7 +32,7 @@ class Epochs:
         self.streams = context.config.tcp_match == "sequence"
 
     def begin(self, took: float | None) -> CheckpointCompleted:
-        """Begin a new epoch: the primary's held frames leave, the secondary's are dropped, its state is the primary's."""
+        """Begin a new epoch: the primary's held frames leave, the secondary's are dropped, its state is a copy."""
         context = self.context
         frames = self._held()
         context.tracing.flush_begins(self.number, *frames)
@@ -71,7 +71,7 @@ class Epochs:
             for c in waiting:
                 if c is None:
                     self._release(self._clear(keep=True))
-                elif c.kind == Kind.TCP and self.streams or alarm:
+                elif (c.kind == Kind.TCP and self.streams) or alarm:
                     if alarm:
                         c.rule = UNPROTECTED
                     self._release(self.context.engine.new_epoch([c], not alarm))

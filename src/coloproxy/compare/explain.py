@@ -9,7 +9,14 @@ from coloproxy.packet.parse import Kind
 AROUND = 64  # bytes shown of each side
 BEFORE = 16  # of these, at most so many in front of the difference
 
-_ADDRESS_BYTES = {Kind.TCP: (12, 36), Kind.UDP: (12, 36), Kind.ICMP: (12, 36), Kind.ICMPV6: (12, 36), Kind.OTHER: (9, 33)}
+# Bytes of a key without tags, IPv4 and IPv6.
+_ADDRESS_BYTES = {
+    Kind.TCP: (12, 36),
+    Kind.UDP: (12, 36),
+    Kind.ICMP: (12, 36),
+    Kind.ICMPV6: (12, 36),
+    Kind.OTHER: (9, 33),
+}
 
 
 def endpoints_of(c: Connection) -> Endpoints:

@@ -12,7 +12,7 @@ from coloproxy.compare.context import Context, first_difference, payload
 from coloproxy.compare.engine import Connection, Frame
 from coloproxy.compare.events import Reason, Side
 from coloproxy.packet.parse import Packet
-from coloproxy.packet.serial import add, at_or_before, before, distance
+from coloproxy.packet.serial import add, at_or_before, distance
 from coloproxy.packet.tcpopts import SynOptions, syn_options
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
@@ -317,12 +317,13 @@ class Tcp:
         if syn is not None:
             return bool(syn.isn != packet.seq)
         if side == Side.PRIMARY:
-            return c.started or c.p_acked or c.p_rst
-        return c.s_acked or c.s_rst or c.s_head is not None
+            return bool(c.started or c.p_acked or c.p_rst)
+        return bool(c.s_acked or c.s_rst or c.s_head is not None)
 
     def _succeed(self, c: Connection, side: Side) -> Connection:
         """Let one side go on to a new connection on the same key; the other follows with its own SYN."""
-        if c.successor is None:
+        n: Connection = c.successor
+        if n is None:
             c.successor = n = Connection()
             n.key, n.kind, n.rule, n.since, n.last = c.key, c.kind, c.rule, self.context.now, self.context.now
             self.beside.append(n)
@@ -333,7 +334,7 @@ class Tcp:
         if c.p_moved and c.s_moved:
             self._retire(c)
         self.refresh(c)
-        return c.successor
+        return n
 
     def _retire(self, c: Connection) -> None:
         """Both sides have begun anew: the successor takes the table's place, and what is held here stays unverified."""
@@ -436,7 +437,8 @@ class Tcp:
 
 def end_of(frame: Frame) -> int:
     """The place behind a frame's last, FIN included."""
-    return (frame.seq + frame.size + frame.fin) & 0xFFFFFFFF
+    place: int = frame.seq + frame.size + frame.fin
+    return place & 0xFFFFFFFF
 
 
 def part_of(frame: Frame) -> Frame:
@@ -453,7 +455,7 @@ def part_of(frame: Frame) -> Frame:
 
 
 def scale(syn: Syn) -> int:
-    """The window scale that a SYN-ACK puts into force (RFC 7323, 2.2); -1, unknown, for a SYN, whose answer is unseen."""
+    """The window scale that a SYN-ACK puts into force (RFC 7323, 2.2); -1, unknown, for a SYN: its answer is unseen."""
     if not syn.answers:
         return -1
     return min(syn.options.window_scale or 0, 14)
