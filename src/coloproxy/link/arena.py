@@ -4,9 +4,11 @@ A frame stays where it was received until it has been written, so a buffer is fr
 gone. Everything that refers to a buffer keeps its lease; when the lease goes, the buffer returns to the pool.
 """
 
-CHUNK = 1 << 20
-READ = 1 << 18
-KEPT = 8  # free buffers kept for the next lease
+import sys
+
+CHUNK = 2 << 20
+READ = 512 << 10
+KEPT = 4  # free buffers kept for the next lease
 
 
 class Lease:
@@ -52,6 +54,7 @@ class Arena:
         self._read = read
         self.at = self.tail = 0
         self._lend()
+        self._alone = sys.getrefcount(self.lease)  # as seen from here, while there are no others
 
     def _lend(self) -> None:
         self.lease = self._pool.take()
@@ -59,21 +62,26 @@ class Arena:
         self._view = memoryview(self.buf)
 
     def space(self) -> memoryview:
-        """Where to receive to, always as long as a read."""
-        if len(self.buf) - self.tail < self._read:
-            self._move()
+        """Where to receive to, always as long as a read.
+
+        A buffer that nothing refers to any more is used again from its beginning: its bytes are in the cache.
+        """
+        if self.at:
+            if sys.getrefcount(self.lease) == self._alone:
+                self._bring(self.buf[self.at : self.tail])
+            elif len(self.buf) - self.tail < self._read:
+                half = self.buf[self.at : self.tail]
+                self._lend()
+                self._bring(half)
         return self._view[self.tail : self.tail + self._read]
+
+    def _bring(self, half: bytearray) -> None:
+        """Begin the buffer with the half frame."""
+        self.buf[: len(half)] = half
+        self.at, self.tail = 0, len(half)
 
     def forget(self) -> int:
         """Forget the half frame; returns how many bytes it had."""
         forgotten = self.tail - self.at
         self.at = self.tail
         return forgotten
-
-    def _move(self) -> None:
-        """Take a new buffer, the same one if nothing else refers to it, and bring the half frame along."""
-        half = self.buf[self.at : self.tail]
-        del self.lease, self.buf, self._view
-        self._lend()
-        self.buf[: len(half)] = half
-        self.at, self.tail = 0, len(half)

@@ -1,0 +1,53 @@
+"""Evidence: the frames around each divergence, in a capture file that Wireshark opens."""
+
+import os
+import re
+from pathlib import Path
+
+from coloproxy.capture import PcapngWriter
+from coloproxy.compare.comparator import Evidence
+from coloproxy.errors import ColoproxyError
+from coloproxy.link.clock import Clock
+
+MOST_FILES = 10000  # in one folder; a divergence a second must not fill the disk for ever
+
+
+class EvidenceFolder:
+    """Writes DIR/NNNN-reason.pcapng, numbered on from what is there. Raises ColoproxyError if DIR cannot be used."""
+
+    def __init__(self, path: str, clock: Clock) -> None:
+        self._path = Path(path)
+        self._clock = clock
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+            numbers = [int(found[0]) for name in os.listdir(path) if (found := re.match(r"\d{4,}(?=-)", name))]
+        except OSError as error:
+            raise ColoproxyError(f"evidence folder {path}: {error.strerror}; name one that can be written.") from None
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise ColoproxyError(f"evidence folder {path}: not writable; name one that can be written.")
+        self._number = max(numbers, default=0)
+
+    def write(self, evidence: Evidence) -> str | None:
+        """Write one file; returns a sentence if that was not possible."""
+        if self._number >= MOST_FILES:
+            return f"evidence folder {self._path} has {MOST_FILES} files; no more are written"
+        self._number += 1
+        divergence = evidence.divergence
+        path = self._path / f"{self._number:04}-{divergence.reason}.pcapng"
+        unfinished = path.with_suffix(".pcapng.tmp")
+        try:
+            with open(unfinished, "wb") as file:
+                self._frames(PcapngWriter(file), evidence)
+            unfinished.rename(path)
+        except OSError as error:
+            return f"evidence file {path}: {error.strerror}"
+        return None
+
+    def _frames(self, writer: PcapngWriter, evidence: Evidence) -> None:
+        divergence = evidence.divergence
+        comment = f"{divergence.reason}: {divergence.connection or ''} {divergence.detail}".strip()
+        for side, frame, vnet_len, when in sorted(evidence.frames, key=lambda entry: entry[3]):
+            writer.write(
+                frame[vnet_len:], self._clock.wall_ns(when), comment=comment, interface=side.label  # type: ignore[arg-type]
+            )
+            comment = ""
