@@ -1,0 +1,116 @@
+"""The settings of `coloproxy compare`, from a TOML file, from the command line, or from both."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from coloproxy.compare.config import Config
+from coloproxy.errors import ColoproxyError
+from coloproxy.link.address import Address, parse_address
+from coloproxy.link.proxy import Role
+
+ROLES: tuple[Role, ...] = ("primary_in", "secondary_in", "outdev", "notify_dev")
+
+
+class Settings(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that `coloproxy compare` can be told, besides what its comparator can (`Config`).
+
+    primary_in, secondary_in, outdev, notify_dev: addresses. vnet_hdr: the framing has a word for virtio-net headers.
+    rules: a rules file. events: a file for events, "-" for standard output. evidence: a folder for captures.
+    trace: patterns of trace events. trace_file: where these go.
+    """
+
+    primary_in: str | None = None
+    secondary_in: str | None = None
+    outdev: str | None = None
+    notify_dev: str | None = None
+    vnet_hdr: bool = False
+    rules: str | None = None
+    events: str | None = None
+    evidence: str | None = None
+    trace: list[str] = []
+    trace_file: str | None = None
+
+    def config(self) -> Config:
+        """The comparator's part."""
+        return Config(**{name: getattr(self, name) for name in Config.__struct_fields__})
+
+    def addresses(self) -> dict[Role, Address]:
+        """The sockets. Raises ColoproxyError for one that is missing, malformed, or the same as another."""
+        found: dict[Role, Address] = {}
+        for role in ROLES:
+            text = getattr(self, role)
+            if text is None:
+                if role != "notify_dev":
+                    raise ColoproxyError(f"{_key(role)} is missing; give the address of this socket.")
+                continue
+            try:
+                address = parse_address(text)
+            except ColoproxyError as error:
+                raise ColoproxyError(f"{_key(role)}: {error}") from None
+            for other, taken in found.items():
+                if taken.place == address.place:
+                    both = f"{_key(other)} and {_key(role)}"
+                    raise ColoproxyError(f"{both} have one address, {text}; each needs its own.")
+            found[role] = address
+        return found
+
+
+def settings(given: Mapping[str, Any], file: Path | None) -> Settings:
+    """The settings of the file, overridden by those given on the command line (None: not given).
+
+    Raises ColoproxyError, naming the key, for one that is unknown or whose value is no good.
+    """
+    if file is not None:
+        values = _read(file)
+        _convert(values, f"config file {file}: ")
+    else:
+        values = {}
+    values.update({key: value for key, value in given.items() if value is not None})
+    made = _convert(values, "")
+    if made.notify_dev is not None and made.on_divergence != "hold":
+        raise ColoproxyError(
+            f"on-divergence = {made.on_divergence!r} is for use without notify-dev, which brings checkpoints; drop one."
+        )
+    return made
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The file's keys, spelled like the fields."""
+    try:
+        table = tomllib.loads(file.read_text())
+    except OSError as error:
+        raise ColoproxyError(f"config file {file}: {error.strerror}; name a readable file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ColoproxyError(f"config file {file}: not valid TOML: {error}.") from None
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        field = key.replace("-", "_")
+        if field not in Settings.__struct_fields__:
+            near = difflib.get_close_matches(field, Settings.__struct_fields__, 1)
+            hint = f"did you mean {_key(near[0])}?" if near else "see `coloproxy compare --help`."
+            raise ColoproxyError(f"config file {file}: unknown key {key!r}; {hint}")
+        if field in values:
+            raise ColoproxyError(f"config file {file}: {key!r} is there twice, in two spellings; keep one.")
+        values[field] = value
+    return values
+
+
+def _convert(values: dict[str, Any], where: str) -> Settings:
+    try:
+        return msgspec.convert(values, Settings)
+    except msgspec.ValidationError as error:
+        found = re.fullmatch(r"(.*?)(?: - at `\$\.(\w+).*`)?", str(error), re.DOTALL)
+        assert found is not None
+        what, key = found.groups()
+        value = f" = {values[key]!r}" if key in values else ""
+        raise ColoproxyError(f"{where}{_key(key or '')}{value} is no good: {what[:1].lower() + what[1:]}.") from None
+
+
+def _key(field: str) -> str:
+    return field.replace("_", "-")

@@ -1,0 +1,53 @@
+"""`coloproxy doctor` says what there is, and what to do about what is not."""
+
+import json
+
+import pytest
+
+from support.process import run
+
+
+def test_every_check_is_shown_and_what_is_missing_comes_with_advice() -> None:
+    done = run("doctor", "--json")
+    assert done.returncode == 0
+    findings = json.loads(done.stdout)["findings"]
+    assert [finding["what"] for finding in findings] == [
+        "Python", "compiled engine", "root", "TAP devices", "network namespaces", "packet sockets", "QEMU", "KVM",
+        "tshark", "plots",
+    ]  # fmt: skip
+    for finding in findings:
+        assert finding["found"]
+        assert finding["ok"] or finding["advice"]
+
+
+def test_the_table_names_them_too() -> None:
+    done = run("doctor")
+    assert done.returncode == 0
+    assert "compiled engine" in done.stdout
+    assert "network namespaces" in done.stdout
+
+
+def test_uncompiled_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLOPROXY_UNCOMPILED", "1")
+    (finding,) = [f for f in json.loads(run("doctor", "--json").stdout)["findings"] if f["what"] == "compiled engine"]
+    assert not finding["ok"]
+    assert "COLOPROXY_UNCOMPILED" in finding["advice"]
+
+
+def test_a_machine_without_programs_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    from coloproxy.cli.doctor import qemu, tshark
+
+    for finding in (qemu(), tshark()):
+        assert not finding.ok
+        assert "apt install" in finding.advice
+
+
+def test_namespaces_are_tried_without_leaving_ours() -> None:
+    import os
+
+    before = os.readlink("/proc/self/ns/net")
+    from coloproxy.cli.doctor import namespaces
+
+    namespaces()
+    assert os.readlink("/proc/self/ns/net") == before
