@@ -17,7 +17,7 @@ LINKTYPE_BITS = 0x03FFFFFF  # the rest of the field describes a frame check sequ
 
 # magic -> (nanoseconds in a tick of the fraction, bytes of a record header)
 VARIANTS = {MICROSECONDS: (1000, 16), NANOSECONDS: (1, 16), MODIFIED: (1000, 24)}
-MAGICS = {magic.to_bytes(4, order): (magic, sign) for magic in VARIANTS for order, sign in (("little", "<"), ("big", ">"))}
+MAGICS = {struct.pack(order + "I", magic): (magic, order) for magic in VARIANTS for order in "<>"}
 
 
 def batches(window: Window) -> Iterator[list[Record]]:
