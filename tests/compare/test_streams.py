@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coloproxy import Comparator, Config, Side
+from coloproxy.capture import Capture, to_ethernet
 from coloproxy.compare.events import Divergence
 from coloproxy.packet.parse import Kind, Malformed, parse
 from support import frames
@@ -116,13 +117,10 @@ def test_many_changes_are_all_found_where_they_are() -> None:
 
 def streams_of(capture: Path) -> list[bytes]:
     """Each TCP direction's bytes in a capture, put together by sequence number from the first that was seen."""
-    from coloproxy import capture as captures
-
     directions: dict[bytes, tuple[int, bytearray]] = {}
-    for record in captures.read(capture):
-        frame = captures.ethernet(record)
-        if frame is None:
-            continue
+    with Capture(capture) as records:
+        found = [frame for record in records if (frame := to_ethernet(record)) is not None]
+    for frame in found:
         try:
             packet = parse(frame, 0, len(frame))
         except Malformed:

@@ -48,6 +48,6 @@ class EvidenceFolder:
         comment = f"{divergence.reason}: {divergence.connection or ''} {divergence.detail}".strip()
         for side, frame, vnet_len, when in sorted(evidence.frames, key=lambda entry: entry[3]):
             writer.write(
-                frame[vnet_len:], self._clock.wall_ns(when), comment=comment, interface=side.label  # type: ignore[arg-type]
+                frame[vnet_len:], self._clock.wall_ns(when), comment=comment, interface=side.label
             )
             comment = ""
