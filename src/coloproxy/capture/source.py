@@ -79,7 +79,7 @@ class _Gzip:
     def __init__(self) -> None:
         self._member = zlib.decompressobj(GZIP)
         self._waiting = b""
-        self._members = 0
+        self._fault: zlib.error | None = None
 
     @property
     def unfinished(self) -> bool:
@@ -89,12 +89,35 @@ class _Gzip:
         self._waiting += data
 
     def inflate(self) -> bytes:
-        """Up to BLOCK bytes of what was fed; empty when more must be fed. Raises zlib.error."""
+        """Up to BLOCK bytes of what was fed; empty when more must be fed. Raises zlib.error at a fault, not before it."""
+        if self._fault is not None:
+            raise self._fault
         if self._member.eof and not self._next_member():
             return b""
-        data = self._member.decompress(self._waiting, BLOCK)
+        before = self._member.copy()
+        try:
+            data = self._member.decompress(self._waiting, BLOCK)
+        except zlib.error as fault:
+            self._fault, self._member = fault, before
+            if rescued := self._rescued():
+                return rescued
+            raise
         self._waiting = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
         return data
+
+    def _rescued(self) -> bytes:
+        """What lies before the fault. zlib keeps nothing of a call that meets one, so it is approached by halves."""
+        pieces = []
+        size = BLOCK
+        while size := size // 2:
+            before = self._member.copy()
+            try:
+                pieces.append(self._member.decompress(self._waiting, size))
+            except zlib.error:
+                self._member = before
+            else:
+                self._waiting = self._member.unconsumed_tail
+        return b"".join(pieces)
 
     def _next_member(self) -> bool:
         if len(self._waiting) < len(GZIP_MAGIC):
