@@ -89,7 +89,7 @@ class _Gzip:
         self._waiting += data
 
     def inflate(self) -> bytes:
-        """Up to BLOCK bytes of what was fed; empty when more must be fed. Raises zlib.error at a fault, not before it."""
+        """Up to BLOCK bytes of what was fed; empty when more must be fed. Raises zlib.error at a fault, not before."""
         if self._fault is not None:
             raise self._fault
         if self._member.eof and not self._next_member():
