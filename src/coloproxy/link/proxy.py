@@ -11,14 +11,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-from coloproxy.checkpoint.notify import Notifier, NotifyError
 from coloproxy.compare.comparator import Comparator
 from coloproxy.compare.events import (
     CheckpointRequested,
     Event,
-    FrameRefused,
-    PeerConnected,
-    PeerLost,
     Side,
     Summary,
     Warned,
@@ -31,8 +27,9 @@ from coloproxy.link.framing import Batch
 from coloproxy.link.inbox import BadLengthError, Inbox
 from coloproxy.link.log import EventLog
 from coloproxy.link.loop import READ, WRITE, Loop
+from coloproxy.link.notify import NotifySocket
 from coloproxy.link.output import Outbox
-from coloproxy.trace import events as trace
+from coloproxy.link.peers import Peers, why
 
 if TYPE_CHECKING:
     from coloproxy.link.evidence import EvidenceFolder
@@ -76,6 +73,7 @@ class Proxy:
         self._clock = clock
         self._log = log
         self._evidence = evidence
+        self._peers = Peers(log.write, clock.now)
         self._pool = Pool()
         self._compact_at = LENT
         self._stopping = False
@@ -89,18 +87,19 @@ class Proxy:
         self._outbox = Outbox(vnet_hdr, self._pool)
         self._outdev = Endpoint("outdev", addresses["outdev"], self.loop, self._output_connected)
         self._endpoints = [*(each.endpoint for each in self._inputs), self._outdev]
-        self._notifier: Notifier | None = None
+        self._notify: NotifySocket | None = None
         if "notify_dev" in addresses:
-            self._notifier = Notifier(self._checkpoint_completed, vnet_hdr)
-            self._notify = Endpoint("notify_dev", addresses["notify_dev"], self.loop, self._notify_connected)
-            self._endpoints.append(self._notify)
+            self._notify = NotifySocket(
+                addresses["notify_dev"], self.loop, clock.now, log.write, self._checkpoint_completed, vnet_hdr=vnet_hdr
+            )
+            self._endpoints.append(self._notify.endpoint)
 
     def _input(self, address: Address, role: Role, side: Side, vnet_hdr: bool) -> Input:
         def take(batch: Batch) -> None:
             self._comparator.receive_batch(side, batch, self._clock.now())
 
         def connected(endpoint: Endpoint) -> None:
-            self._report_connected(endpoint)
+            self._peers.connected(endpoint)
             found.watched = False
             self._gate()
 
@@ -212,25 +211,19 @@ class Proxy:
             return each.inbox.read(endpoint.sock)
         except BadLengthError as error:
             self._refuse(each.side, endpoint.role, error)
-            self._lost(endpoint, str(error), each.inbox.forget())
+            self._peers.lost(endpoint, str(error), each.inbox.forget())
         except (EOFError, OSError) as error:
-            self._lost(endpoint, why(error), each.inbox.forget())
+            self._peers.lost(endpoint, why(error), each.inbox.forget())
         return False
 
     def _refuse(self, side: Side, role: str, error: BadLengthError) -> None:
         self._refused_lengths[role] += 1
-        if trace.colo_link_frame_refused.enabled:
-            trace.colo_link_frame_refused(side.label, "frame_length", error.length)
-        self._log.write(
-            FrameRefused(
-                time=self._clock.now(), side=side.label, reason="frame_length", detail=str(error), length=error.length
-            )
-        )
+        self._peers.refused(side.label, error)
 
     # The way out
 
     def _output_connected(self, endpoint: Endpoint) -> None:
-        self._report_connected(endpoint)
+        self._peers.connected(endpoint)
         self._blocked = False
         self._watch_output(READ)
         if self._outbox.pending:
@@ -272,7 +265,7 @@ class Proxy:
     def _output_lost(self, reason: str) -> None:
         self._outbox.peer_lost()
         self._blocked = False
-        self._lost(self._outdev, reason, 0)
+        self._peers.lost(self._outdev, reason)
 
     def _compact(self) -> None:
         """Copy what waits out of the buffers it came in: a few frames that are stuck must not keep them all."""
@@ -281,52 +274,6 @@ class Proxy:
         self._compact_at = max(LENT, 2 * self._pool.lent)
 
     # Checkpoints
-
-    def _notify_connected(self, endpoint: Endpoint) -> None:
-        assert self._notifier is not None
-        self._report_connected(endpoint)
-        self._notifier.connected()
-        self._write_notify()
-
-    def _notify_ready(self, _events: int) -> None:
-        sock = self._notify.sock
-        if sock is None or self._notifier is None:
-            return
-        try:
-            data = sock.recv(65536)
-            if not data:
-                raise EOFError
-            for message in self._notifier.receive(data):
-                self.warn(f"notify_dev: a message that says nothing we know was ignored: {message[:64]!r}")
-        except BlockingIOError:
-            pass
-        except (EOFError, OSError, NotifyError) as error:
-            self._lost(self._notify, why(error), self._notifier.lost())
-        self._write_notify()
-
-    def _write_notify(self) -> None:
-        sock, notifier = self._notify.sock, self._notifier
-        if sock is None or notifier is None:
-            return
-        try:
-            if notifier.unsent:
-                notifier.sent(sock.send(notifier.unsent))
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            self._lost(self._notify, why(error), notifier.lost())
-            return
-        self.loop.watch(sock.fileno(), READ | WRITE if notifier.unsent else READ, self._notify_ready)
-
-    def _request(self) -> None:
-        """A checkpoint is needed; without anyone to ask, the event alone must do."""
-        if self._notifier is None:
-            return
-        try:
-            self._notifier.request()
-        except NotifyError as error:
-            self._lost(self._notify, str(error), self._notifier.lost())
-        self._write_notify()
 
     def _checkpoint_completed(self) -> None:
         """Both replicas are equal, and stand still: what they said before is in our sockets at the latest."""
@@ -340,29 +287,5 @@ class Proxy:
 
     def _report(self, event: Event) -> None:
         self._log.write(event)
-        if isinstance(event, CheckpointRequested):
-            self._request()
-
-    def _report_connected(self, endpoint: Endpoint) -> None:
-        text, count = endpoint.address.text, endpoint.connections
-        if trace.colo_link_peer_connected.enabled:
-            trace.colo_link_peer_connected(endpoint.role, text, count)
-        self._log.write(PeerConnected(time=self._clock.now(), role=endpoint.role, address=text, connections=count))
-
-    def _lost(self, endpoint: Endpoint, reason: str, forgotten: int) -> None:
-        text = endpoint.address.text
-        endpoint.lost()
-        if trace.colo_link_peer_lost.enabled:
-            trace.colo_link_peer_lost(endpoint.role, text, reason, forgotten)
-        self._log.write(
-            PeerLost(
-                time=self._clock.now(), role=endpoint.role, address=text, reason=reason, forgotten_bytes=forgotten
-            )
-        )
-
-
-def why(error: Exception) -> str:
-    """An exception of a socket in words."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or "the peer closed the connection"
+        if isinstance(event, CheckpointRequested) and self._notify is not None:
+            self._notify.request()  # without anyone to ask, the event alone must do
