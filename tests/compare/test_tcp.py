@@ -279,6 +279,13 @@ def test_pure_acknowledgements_within_the_secondarys_leave_at_once(begun: Make, 
     assert play.held == (0, 0)
 
 
+@pytest.mark.parametrize("ack_rule", ["clamp", "hold"])
+def test_what_the_secondary_sets_free_at_once_leaves_in_the_order_of_its_arrival(begun: Make, ack_rule: str) -> None:
+    first, bytes_, last = tcp(seq=1000, ack=51), data(b"reply", ack=51), tcp(seq=1005, ack=101)
+    play = begun(ack_rule=ack_rule).s(tcp(seq=1000, ack=1)).p(first, bytes_, last)
+    assert play.s(data(b"reply", ack=101)).left()[-3:] == [first, bytes_, last]
+
+
 def test_an_acknowledgement_that_never_comes_times_out_with_its_own_reason(begun: Make) -> None:
     play = begun(ack_rule="hold").p(data(b"x", ack=501)).s(data(b"x", ack=301)).after(4.1)
     assert play.reasons == ["tcp_ack_timeout"]

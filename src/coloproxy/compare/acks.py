@@ -55,7 +55,9 @@ class Acknowledgements:
             self._send(c, frame, *allowed)
 
     def settle(self, c: Connection, frame: Frame) -> bool:
-        """Release the first frame of the primary's queue, all verified, lowered or in part. False: it must wait."""
+        """Release the first frame of the primary's queue, all verified, lowered or in part, behind those that came
+        before it and waited for no more. False: it must wait."""
+        self._waited(c, frame.order)
         allowed = self._allowed(c, frame)
         if allowed is None:
             c.owes = True
@@ -78,13 +80,7 @@ class Acknowledgements:
 
     def owed(self, c: Connection) -> None:
         """The secondary has acknowledged more: release what waited for that, and tell the client the rest."""
-        while c.a_head is not None and c.s_acked and not before(c.s_ack, c.a_head.ack):
-            frame = c.a_head
-            c.a_head, frame.next = frame.next, None
-            if c.a_head is None:
-                c.a_tail = None
-            self.engine.unhold(c, Side.PRIMARY, frame)
-            self._send(c, frame, *(self._allowed(c, frame) or (frame.ack, frame.window)))
+        self._waited(c, self.engine.order)
         self.engine.match(c)
         if not self.hold:
             self._tell(c)
@@ -93,6 +89,16 @@ class Acknowledgements:
             scaled and before(c.client_right, c.p_right)
         ):  # fmt: skip
             c.owes, c.template = c.p_head is not None and self.hold, None
+
+    def _waited(self, c: Connection, order: int) -> None:
+        """Release, of the frames that arrived up to `order`, those that waited for what the secondary has now said."""
+        while c.a_head is not None and c.a_head.order <= order and c.s_acked and not before(c.s_ack, c.a_head.ack):
+            frame = c.a_head
+            c.a_head, frame.next = frame.next, None
+            if c.a_head is None:
+                c.a_tail = None
+            self.engine.unhold(c, Side.PRIMARY, frame)
+            self._send(c, frame, *(self._allowed(c, frame) or (frame.ack, frame.window)))
 
     def _tell(self, c: Connection) -> None:
         """Send a pure ACK of our own, modelled on the primary's last, if it says something new."""

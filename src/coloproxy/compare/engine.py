@@ -192,7 +192,7 @@ class Engine:
     Callbacks into the general path, all plain Python:
     general(side, buf, start, end, vnet_len, headroom, lease, now): takes any frame that is not ordinary;
     differs(connection, place, frame_p, frame_s): the two say different things at this place;
-    settle(connection, frame) -> bool: a verified frame cannot leave as it is; True if it left altered or in parts;
+    settle(connection, frame) -> bool: a verified frame that may not leave as it is, or not as the next; True if it left;
     owed(connection): the secondary acknowledged more, and the client has not been told all;
     tracer(connection, frame_p, frame_s, place, n): told of every n bytes found equal and, without frame_s, of every
         release; or None.
@@ -561,7 +561,7 @@ class Engine:
     def leave(self, c: Connection, p: Frame) -> cython.bint:
         """Release the first frame of the primary's queue, all of which is verified."""
         right: cython.uint = (p.ack + (p.window << c.p_scale)) & MASK if c.p_scale >= 0 else 0
-        if p.done or p.parts is not None or (
+        if p.done or p.parts is not None or c.a_head is not None or (
             self.ack_rule and p.flags & ACK and not self.covered(c, p.ack, right)
         ):  # fmt: skip
             if not self.settle(c, p):
