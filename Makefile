@@ -55,7 +55,7 @@ soak: $(BIN)/.test
 	COLOPROXY_RUNS=$(RUNS) COLOPROXY_SEED=$(SEED) HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest --timeout 0 tests/compare
 
 docs: $(BIN)/.lint
-	$(BIN)/mkdocs build -q
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf build out site .pytest_cache .hypothesis .mypy_cache .ruff_cache
