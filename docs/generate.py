@@ -155,8 +155,8 @@ def title(of: inspect.StructType) -> str:
 
 
 def meaning(of: inspect.StructType, member: str) -> str:
-    """What a member says. Raises KeyError for one that MEANING has nothing about."""
-    return MEANING.get(f"{title(of)}.{member}") or MEANING[member]
+    """What a member says; nothing, where what the record says of itself must do."""
+    return MEANING.get(f"{title(of)}.{member}") or MEANING.get(member, "")
 
 
 def section(of: inspect.StructType) -> str:
