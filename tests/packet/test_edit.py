@@ -12,7 +12,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 from coloproxy.packet import vnet
-from coloproxy.packet.edit import tcp_checksum_is_right, tcp_part, tcp_pure_ack, tcp_with_ack
+from coloproxy.packet.edit import amend_checksum, tcp_checksum_is_right, tcp_part, tcp_pure_ack, tcp_with_ack
 from coloproxy.packet.parse import Packet, parse
 from coloproxy.packet.serial import add
 from support.frames import ACK, FIN, PSH, SYN, URG, ones, tcp, timestamp
@@ -132,6 +132,21 @@ def test_a_wrong_checksum_stays_wrong() -> None:
     frame[-1] ^= 1
     p = taken_apart(bytes(frame), 0)
     assert not tcp_checksum_is_right(tcp_with_ack(bytes(frame), p, 77, 5), p)
+
+
+@given(header=st.binary(min_size=12, max_size=12), addresses=ADDRESSES, vnets=VNETS, vlan=TAGS, options=OPTIONS)
+def test_a_header_altered_in_place_has_its_checksum_amended(
+    header: bytes, addresses: dict[str, str], vnets: tuple[int, int], vlan: tuple[int, ...], options: bytes
+) -> None:
+    vnet_len, gso = vnets
+    buf = bytearray(tcp(PAYLOAD, seq=1, ack=9, vlan=vlan, vnet=vnet_len, gso=gso, options=options, **addresses))
+    p = taken_apart(bytes(buf), vnet_len)
+    before = bytes(buf[p.l4 : p.payload])
+    buf[p.l4 + 4 : p.l4 + 12], buf[p.payload - 4 : p.payload] = header[:8], header[8:]
+    if p.payload == p.l4 + 20:
+        buf[p.payload - 4 : p.payload] = before[-4:]  # the checksum itself is there
+    amend_checksum(buf, p, before)
+    assert sums_are_right(bytes(buf), taken_apart(bytes(buf), vnet_len))
 
 
 @given(seq=NUMBERS, ack=NUMBERS, addresses=ADDRESSES, vnets=VNETS, vlan=TAGS, options=OPTIONS)

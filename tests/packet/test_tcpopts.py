@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coloproxy.packet.tcpopts import SynOptions, options, syn_options, timestamps
+from coloproxy.packet.tcpopts import SynOptions, blank_timestamps, options, syn_options, timestamps
 from support.frames import syn_options as built
 from support.frames import timestamp
 
@@ -47,3 +47,23 @@ def test_any_bytes_are_read_within_their_bounds(buf: bytes, start: int, size: in
 def test_an_option_shorter_than_its_own_head_ends_the_list() -> None:
     for length in (0, 1):
         assert list(options(bytes((5, length, 4, 2)), 0, 4)) == []
+
+
+@given(st.binary(max_size=6), st.integers(0, 3), st.booleans())
+def test_blanked_timestamps_are_gone_and_nothing_else_is(behind: bytes, front: int, there: bool) -> None:
+    begin = built(stamps=False) + b"\1" * front
+    buf = bytearray(begin + (timestamp(3, 4) if there else b"") + b"\0" + behind)
+    before = bytes(buf)
+    assert blank_timestamps(buf, 0, len(buf)) == there
+    assert timestamps(buf, 0, len(buf)) is None
+    assert buf == (begin + b"\1" * 12 + b"\0" + behind if there else before)
+
+
+@given(st.binary(max_size=60), st.integers(0, 20), st.integers(0, 40))
+def test_blanking_any_bytes_stays_within_their_bounds(raw: bytes, start: int, size: int) -> None:
+    start = min(start, len(raw))
+    end = min(start + size, len(raw))
+    buf = bytearray(raw)
+    blank_timestamps(buf, start, end)
+    assert (len(buf), buf[:start], buf[end:]) == (len(raw), raw[:start], raw[end:])
+    assert timestamps(buf, start, end) is None

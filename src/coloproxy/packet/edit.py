@@ -1,4 +1,4 @@
-"""Altered copies of TCP frames, made as the sender's own stack would have: lengths, sums and offload fields right."""
+"""TCP frames altered as the sender's own stack would have made them: lengths, sums and offload fields right."""
 
 import struct
 
@@ -75,6 +75,18 @@ def tcp_pure_ack(frame: bytes, packet: Packet, seq: int, ack: int, window: int) 
     _set_length(out, packet, l3, 0)
     _set_checksum(out, packet, l4, partial=False)
     return bytes(out)
+
+
+def amend_checksum(buf: bytearray, packet: Packet, header: bytes) -> None:
+    """Bring the TCP checksum in line with a TCP header that was altered in place and was `header` before.
+
+    A partial checksum is left alone: it covers the pseudo-header, which a TCP header's fields do not change.
+    """
+    if vnet.read(buf, packet.start, packet.vnet_len).needs_csum:
+        return
+    l4 = packet.l4
+    (checksum,) = struct.unpack_from(">H", buf, l4 + 16)
+    struct.pack_into(">H", buf, l4 + 16, update(checksum, header, bytes(buf[l4 : packet.payload])))
 
 
 def _set_length(out: bytearray, packet: Packet, l3: int, segments: int) -> None:

@@ -59,3 +59,13 @@ def timestamps(buf: Buffer, start: int, end: int) -> tuple[int, int] | None:
         if kind == TIMESTAMPS and last - first == 8:
             return int.from_bytes(buf[first : first + 4]), int.from_bytes(buf[first + 4 : first + 8])
     return None
+
+
+def blank_timestamps(buf: bytearray, start: int, end: int) -> bool:
+    """Put NOPs where the timestamps option is in buf[start:end], so that no length changes; whether there was one."""
+    found = False
+    for kind, first, last in options(buf, start, end):
+        if kind == TIMESTAMPS and last - first == 8:
+            buf[first - 2 : last] = bytes((NOP,)) * 10
+            found = True
+    return found
