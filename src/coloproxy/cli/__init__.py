@@ -8,6 +8,7 @@ import typer
 
 from coloproxy.cli.compare import compare
 from coloproxy.cli.doctor import doctor
+from coloproxy.cli.run import run
 from coloproxy.errors import ColoproxyError
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ if importlib.util.find_spec("coloproxy.cli.diff"):
     app.command()(importlib.import_module("coloproxy.cli.diff").diff)
 if importlib.util.find_spec("coloproxy.cli.trace"):
     app.add_typer(importlib.import_module("coloproxy.cli.trace").app, name="trace")
+app.command()(run)
 app.command()(doctor)
 
 

@@ -258,6 +258,38 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, tag="summary", tag_fiel
     unsent_bytes: int = 0
 
 
+class Running(msgspec.Struct, frozen=True, kw_only=True, tag="running", tag_field="event"):
+    """All ports of a topology are open: frames pass from now on."""
+
+    time: float
+    name: str
+    ports: list[str]
+
+
+class PortAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """A port's frames: received from outside, sent there, dropped for want of room or of a taker; `pending` bytes wait."""
+
+    received: Counts = Counts()
+    sent: Counts = Counts()
+    dropped: Counts = Counts()
+    pending: int = 0
+
+
+class TopologyState(msgspec.Struct, frozen=True, kw_only=True, tag="topology_state", tag_field="event"):
+    """A topology at this moment: what passed its ports, and what its elements count."""
+
+    time: float
+    name: str
+    ports: dict[str, PortAccount]
+    elements: dict[str, dict[str, int]]
+
+
+class TopologySummary(TopologyState, frozen=True, kw_only=True, tag="topology_summary", tag_field="event"):
+    """The last line of a topology's run. `cpu_seconds` is what the process used."""
+
+    cpu_seconds: float = 0.0
+
+
 Event = (
     Divergence
     | CheckpointRequested
@@ -271,4 +303,7 @@ Event = (
     | Warned
     | State
     | Summary
+    | Running
+    | TopologyState
+    | TopologySummary
 )

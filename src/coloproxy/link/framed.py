@@ -1,0 +1,144 @@
+"""QEMU's packet sockets as ports: frames behind their length, over unix or TCP."""
+
+import socket
+from collections.abc import Callable
+
+from coloproxy.compare.comparator import Batch, Output
+from coloproxy.compare.events import Event
+from coloproxy.errors import ColoproxyError
+from coloproxy.link.address import Address
+from coloproxy.link.arena import Pool
+from coloproxy.link.endpoint import Endpoint
+from coloproxy.link.flow import frames_of
+from coloproxy.link.inbox import BadLengthError, Inbox
+from coloproxy.link.loop import READ, WRITE, Loop
+from coloproxy.link.output import Outbox
+from coloproxy.link.peers import Peers, why
+from coloproxy.link.port import Port
+
+COMPACT_AT = 8  # buffers of others' that what waits here may keep
+
+
+class FramedPort(Port):
+    """A port on a socket that speaks QEMU's framing; it connects, or listens, again and again.
+
+    Without a peer what is to be sent waits, until so much does that nothing more is read for it. `report(event)` is
+    told of peers that come and go.
+    """
+
+    keeps = True
+
+    def __init__(
+        self, name: str, address: Address, loop: Loop, clock: Callable[[], float], pool: Pool,
+        report: Callable[[Event], None], *, vnet_hdr: bool,
+    ) -> None:  # fmt: skip
+        super().__init__(name, loop, clock, vnet_hdr)
+        self._peers = Peers(report, clock)
+        self._pool = pool
+        self._endpoint = Endpoint(name, address, loop, self._connected)
+        self._inbox = Inbox(vnet_hdr, pool, self._take)
+        self._outbox = Outbox(vnet_hdr, pool)
+        self._headroom = 8 if vnet_hdr else 4
+        self._wanted = False
+        self._blocked = False
+
+    def open(self) -> None:
+        try:
+            self._endpoint.start()
+        except ColoproxyError as error:
+            raise ColoproxyError(f"port {self.name}: {error}") from None
+
+    def close(self) -> None:
+        self.dropped.add(0, self.pending)
+        self._endpoint.close()
+
+    @property
+    def pending(self) -> int:
+        return self._outbox.pending
+
+    @property
+    def connected(self) -> bool:
+        return self.peer is not None
+
+    @property
+    def peer(self) -> socket.socket | None:
+        return self._endpoint.sock
+
+    def read_on(self, wanted: bool) -> None:
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._watch()
+
+    def _watch(self) -> None:
+        """Listen also where nothing is read from: it is how we hear that the peer is gone."""
+        if self.peer is not None:
+            reading = READ if self._wanted or self.take is None else 0
+            self._loop.watch(self.peer.fileno(), reading | (WRITE if self._blocked else 0), self._ready)
+
+    def _connected(self, endpoint: Endpoint) -> None:
+        self._peers.connected(endpoint)
+        self._blocked = False
+        self._watch()
+        self.finish()
+
+    def _ready(self, events: int) -> None:
+        if events & WRITE:
+            self._write()
+        if events & ~WRITE and self.peer is not None:
+            self._read()
+
+    # The way in
+
+    def _read(self) -> None:
+        assert self.peer is not None
+        try:
+            self._inbox.read(self.peer)
+        except BadLengthError as error:
+            self._peers.refused(self.name, error)
+            self._lost(str(error))
+        except (EOFError, OSError) as error:
+            self._lost(why(error))
+
+    def _take(self, batch: Batch) -> None:
+        self.deliver(batch, self._clock())
+
+    def _lost(self, reason: str) -> None:
+        self._outbox.peer_lost()
+        self._blocked = False
+        self._peers.lost(self._endpoint, reason, self._inbox.forget())
+
+    # The way out
+
+    def batch(self, batch: Batch, now: float) -> None:
+        buf, lease, headroom = batch.buf, batch.lease, batch.headroom
+        if headroom and headroom == self._headroom:  # as it came, framing and all
+            start, end = batch.index[0] - headroom, batch.index[3 * batch.count - 2]
+            self.sent.add(batch.count, end - start - headroom * batch.count)
+            self._outbox.add([(buf, start, end, -1, lease)])
+        else:
+            self.outputs([(buf, start, end, vnet_len, lease) for start, end, vnet_len in frames_of(batch)], now)
+
+    def outputs(self, outputs: list[Output], now: float) -> None:
+        if not self.vnet_hdr:  # the header stays behind
+            outputs = [(buf, start + vnet_len, end, 0, lease) for buf, start, end, vnet_len, lease in outputs]
+        self.sent.add(len(outputs), sum(output[2] - output[1] for output in outputs))
+        self._outbox.add(outputs)
+
+    def finish(self) -> None:
+        if self._outbox.pending and not self._blocked:
+            self._write()
+        if self._outbox.pending and self._pool.lent > COMPACT_AT:
+            self._outbox.compact()
+
+    def _write(self) -> None:
+        sock = self.peer
+        if sock is None:
+            return
+        try:
+            done = self._outbox.flush(sock)
+        except OSError as error:
+            self._lost(why(error))
+            return
+        if done == self._blocked:
+            self._blocked = not done
+            self._watch()

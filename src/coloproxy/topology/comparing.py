@@ -1,0 +1,112 @@
+"""The comparator as an element: both replicas' frames in, verified frames out, events to whoever listens."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from coloproxy.compare import config as compare_config
+from coloproxy.compare.comparator import Batch, Comparator
+from coloproxy.compare.events import CheckpointRequested, Event, Side, Warned
+from coloproxy.compare.rules import load_rules
+from coloproxy.errors import ColoproxyError
+from coloproxy.link.address import parse_address
+from coloproxy.link.clock import Clock
+from coloproxy.link.evidence import EvidenceFolder
+from coloproxy.link.flow import Take, bare
+from coloproxy.link.loop import Loop
+from coloproxy.link.notify import NotifySocket
+from coloproxy.topology import config
+from coloproxy.topology.element import Element
+from coloproxy.topology.wires import OUT, Shape
+
+
+class Comparing(Element):
+    """`report(event)` is told what happens. `drain()`, if set, reads all that both replicas have sent: it is called
+    when a checkpoint is reported complete, for what they said before belongs to the old epoch."""
+
+    shape = Shape(("primary", "secondary"), (OUT,))
+    keeps = True
+
+    def __init__(
+        self, name: str, settings: config.ComparatorElement, clock: Clock, report: Callable[[Event], None], loop: Loop
+    ) -> None:
+        super().__init__(name)
+        self._report = report
+        self.drain: Callable[[], None] | None = None
+        self._clock = clock
+        fields = compare_config.Config.__struct_fields__
+        chosen = compare_config.Config(**{field: getattr(settings, field) for field in fields})
+        try:
+            self._evidence = EvidenceFolder(settings.evidence, clock) if settings.evidence else None
+            rules = load_rules(Path(settings.rules)) if settings.rules else None
+        except ColoproxyError as error:
+            raise ColoproxyError(f"element {name}: {error}") from None
+        self.comparator = Comparator(chosen, clock.now(), evidence=self._evidence is not None)
+        if rules is not None:
+            self.comparator.set_rules(rules)
+        self._notify = None
+        if settings.notify_dev:
+            address = parse_address(settings.notify_dev)
+            self._notify = NotifySocket(address, loop, clock.now, report, self.checkpoint_completed, vnet_hdr=False)
+
+    def open(self) -> None:
+        if self._notify is not None:
+            self._notify.endpoint.start()
+
+    def close(self) -> None:
+        if self._notify is not None:
+            self._notify.endpoint.close()
+
+    def checkpoint_completed(self) -> None:
+        """The secondary is a copy of the primary now."""
+        if self.drain is not None:
+            self.drain()
+        self.comparator.checkpoint_completed(self._clock.now())
+
+    def inlets(self) -> Mapping[str, Take]:
+        return {"primary": self._primary, "secondary": self._secondary}
+
+    def _primary(self, batch: Batch, now: float) -> None:
+        self._receive(Side.PRIMARY, batch, now)
+
+    def _secondary(self, batch: Batch, now: float) -> None:
+        self._receive(Side.SECONDARY, batch, now)
+
+    def _receive(self, side: Side, batch: Batch, now: float) -> None:
+        self.comparator.receive_batch(side, bare(batch), now)
+
+    def readable(self, channel: str) -> bool:
+        return self.comparator.readable(Side[channel.upper()])
+
+    def deadline(self) -> float | None:
+        return self.comparator.next_deadline()
+
+    def tick(self, now: float) -> None:
+        self.comparator.tick(now)
+
+    def finish(self, now: float) -> None:
+        """Send on what was released, tell what happened."""
+        if released := self.comparator.take_output():
+            self.outs[OUT].outputs(released, now)
+        for event in self.comparator.take_events():
+            self._report(event)
+            if isinstance(event, CheckpointRequested) and self._notify is not None:
+                self._notify.request()
+        if self._evidence is not None:
+            for evidence in self.comparator.take_evidence():
+                if problem := self._evidence.write(evidence):
+                    self._report(Warned(time=now, text=f"{self.name}: {problem}"))
+
+    def compact(self) -> None:
+        """Copy what is held out of the buffers it came in."""
+        self.comparator.compact()
+
+    def counters(self) -> dict[str, int]:
+        account = self.comparator.accounting()
+        return {
+            "held": account.primary.held.frames + account.secondary.held.frames,
+            "verified_bytes": account.verified_bytes,
+            "divergences": sum(account.divergences.values()),
+            "checkpoints_requested": account.checkpoints_requested,
+            "made": account.made.frames,
+            "clamped": account.clamped,
+        }

@@ -1,0 +1,211 @@
+"""The topology file: ports, elements and wires, as TOML."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from coloproxy.compare import config as comparator
+from coloproxy.errors import ColoproxyError
+from coloproxy.rewrite import config as rewriter
+
+Probability = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Time = Annotated[float, msgspec.Meta(ge=0.0)]
+Number32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+
+NAME = re.compile(r"[A-Za-z][\w-]*", re.ASCII)
+RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)(?:bit)?(?:/s)?")
+UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
+
+
+class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Says so when it is told something it does not know."""
+
+
+class PortConfig(Strict, frozen=True, kw_only=True):
+    """A port; one of tap, packet, socket and capture says of which kind.
+
+    tap: name of a TAP device, made if it is not there. packet: name of a device for a packet socket. netns: the network
+    namespace that the device is in, by name or path. offload: let the device leave segmentation and checksums to
+    whoever receives. socket: an address for QEMU's framing; vnet_hdr: that framing has virtio-net headers.
+    capture: a file to play.
+    """
+
+    tap: str | None = None
+    packet: str | None = None
+    socket: str | None = None
+    capture: str | None = None
+    netns: str | None = None
+    offload: bool = True
+    vnet_hdr: bool = False
+
+
+class Element(Strict, frozen=True, kw_only=True, tag_field="type"):
+    """What is done with frames; `type` says what."""
+
+
+class Mirror(Element, frozen=True, kw_only=True, tag="mirror"):
+    """Sends on what comes in, and the same to `copy`."""
+
+
+class Redirector(Element, frozen=True, kw_only=True, tag="redirector"):
+    """Sends what comes in to the socket `outdev`, and sends on what the socket `indev` brings, as QEMU's
+    filter-redirector."""
+
+    indev: str | None = None
+    outdev: str | None = None
+    vnet_hdr: bool = False
+
+
+class Strip(Element, frozen=True, kw_only=True, tag="strip"):
+    """Takes the timestamps option out of SYNs: no end of the connection will use it."""
+
+
+class Rewriter(rewriter.Config, Element, frozen=True, kw_only=True, tag="rewriter"):
+    """Translates between the secondary's numbers and the primary's. Channels: client, secondary and, where the
+    primary's frames can be seen, primary."""
+
+
+class ComparatorElement(comparator.Config, Element, frozen=True, kw_only=True, tag="comparator"):
+    """Releases what both replicas said. Inputs: primary, secondary. notify_dev: where checkpoints are asked for.
+    rules: a rules file. evidence: a folder for captures of what differed."""
+
+    notify_dev: str | None = None
+    rules: str | None = None
+    evidence: str | None = None
+
+
+class Buffer(Element, frozen=True, kw_only=True, tag="buffer"):
+    """Keeps what comes in and lets all of it go on every `interval` microseconds, as QEMU's filter-buffer."""
+
+    interval: Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)]
+
+
+class Dump(Element, frozen=True, kw_only=True, tag="dump"):
+    """Writes what passes into a pcapng file."""
+
+    file: str
+    maxlen: Annotated[int, msgspec.Meta(ge=1)] = 65536
+
+
+class Impair(Element, frozen=True, kw_only=True, tag="impair"):
+    """A bad network, the same one each time with the same seed. loss, duplicate, reorder: probabilities. delay, jitter:
+    milliseconds. rate: bits a second, such as "1G". limit: frames that may wait; what is more is lost."""
+
+    seed: int = 1
+    loss: Probability = 0.0
+    duplicate: Probability = 0.0
+    reorder: Probability = 0.0
+    delay: Time = 0.0
+    jitter: Time = 0.0
+    rate: str | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1)] = 10000
+
+    @property
+    def bits_per_second(self) -> float | None:
+        """The rate. Raises ColoproxyError if it says none."""
+        if self.rate is None:
+            return None
+        match = RATE.fullmatch(self.rate.strip())
+        if match is None or not float(match[1]):
+            raise ColoproxyError(f"rate = {self.rate!r} is no good: write bits a second, such as 100M or 1G.")
+        return float(match[1]) * UNITS[match[2]]
+
+
+class Renumber(Element, frozen=True, kw_only=True, tag="renumber"):
+    """Has a replica count from elsewhere: its sequence numbers and timestamps are moved. Channels: client, toward the
+    replica, and replica, from it."""
+
+    isn: Number32 = 0
+    timestamp: Number32 = 0
+
+
+class Alter(Element, frozen=True, kw_only=True, tag="alter"):
+    """Changes one byte of each TCP stream that passes, at this offset."""
+
+    offset: Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] | None = None
+
+
+ElementConfig = (
+    Mirror | Redirector | Strip | Rewriter | ComparatorElement | Buffer | Dump | Impair | Renumber | Alter
+)
+
+
+class Topology(Strict, frozen=True, kw_only=True):
+    """A whole file. events: a file for events, "-" for standard output. control: an address for commands."""
+
+    wires: list[str]
+    port: dict[str, PortConfig] = {}
+    element: dict[str, ElementConfig] = {}
+    name: str = ""
+    events: str | None = None
+    control: str | None = None
+    trace: list[str] = []
+    trace_file: str | None = None
+
+
+KINDS: tuple[Literal["tap"], ...] | tuple[str, ...] = ("tap", "packet", "socket", "capture")
+
+
+def kind(name: str, port: PortConfig) -> str:
+    """Which kind of port it is. Raises ColoproxyError if that is not one of them."""
+    given = [kind for kind in KINDS if getattr(port, kind) is not None]
+    if len(given) != 1:
+        said = f"{' and '.join(given)} are given" if given else "none is given"
+        raise ColoproxyError(f"port {name}: {said}; give one of {', '.join(KINDS)}.")
+    found = given[0]
+    if port.netns is not None and found not in ("tap", "packet"):
+        raise ColoproxyError(f"port {name}: netns is for tap and packet, not for {found}.")
+    if port.vnet_hdr and found != "socket":
+        raise ColoproxyError(f"port {name}: vnet_hdr is for a socket; a {found} port needs no telling.")
+    return found
+
+
+def load(path: Path) -> Topology:
+    """Read a topology file. Raises ColoproxyError, naming the key, for what is not as it must be."""
+    try:
+        table = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ColoproxyError(f"topology file {path}: {error.strerror}; name a readable file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ColoproxyError(f"topology file {path}: not valid TOML: {error}.") from None
+    return convert(table, f"topology file {path}")
+
+
+def convert(table: dict[str, Any], where: str) -> Topology:
+    """A topology from its table. Raises ColoproxyError."""
+    plain: Topology = _one({**table, "port": {}, "element": {}}, Topology, where)
+    port = {
+        name: _one(each, PortConfig, f"{where}: port {name}") for name, each in _section(table, "port", where).items()
+    }
+    element = {
+        name: _one(each, ElementConfig, f"{where}: element {name}")
+        for name, each in _section(table, "element", where).items()
+    }
+    for name in port:
+        if name in element:
+            raise ColoproxyError(f"{where}: '{name}' is a port and an element; each needs a name of its own.")
+    return msgspec.structs.replace(plain, port=port, element=element)
+
+
+def _section(table: dict[str, Any], key: str, where: str) -> dict[str, Any]:
+    section = table.get(key, {})
+    if not isinstance(section, dict):
+        raise ColoproxyError(f"{where}: {key} is no table; write [{key}.NAME].")
+    for name in section:
+        if not NAME.fullmatch(name):
+            raise ColoproxyError(f"{where}: {key} '{name}': a name is a letter, then letters, digits, _ and -.")
+    return section
+
+
+def _one(value: Any, kind: Any, where: str) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        found = re.fullmatch(r"(.*?)(?: - at `\$\.?(.*)`)?", str(error), re.DOTALL)
+        assert found is not None
+        what, key = found.groups()
+        raise ColoproxyError(f"{where}: {f'{key}: ' if key else ''}{what[:1].lower() + what[1:]}.") from None

@@ -1,0 +1,94 @@
+"""The rewriter as elements: the translation itself, and the removal of timestamps in front of both replicas."""
+
+from collections.abc import Mapping
+
+from coloproxy.compare.comparator import Batch, Output
+from coloproxy.link.clock import Clock
+from coloproxy.link.flow import Take
+from coloproxy.rewrite import config as rewrite_config
+from coloproxy.rewrite.rewriter import Rewriter
+from coloproxy.rewrite.sources import Source
+from coloproxy.rewrite.stripper import Stripper
+from coloproxy.topology import config
+from coloproxy.topology.element import Element
+from coloproxy.topology.wires import IN, OUT, Shape
+
+SOURCES = {source.label: source for source in Source}
+
+
+class Rewriting(Element):
+    """Channels client, secondary and primary: frames that come in by one leave by it, translated.
+
+    Where the primary's frames do not go by, that channel is left unwired.
+    """
+
+    shape = Shape(tuple(SOURCES), tuple(SOURCES), optional=frozenset({Source.PRIMARY.label}))
+    alters = True
+
+    def __init__(self, name: str, settings: config.Rewriter, clock: Clock) -> None:
+        super().__init__(name)
+        fields = rewrite_config.Config.__struct_fields__
+        chosen = rewrite_config.Config(**{field: getattr(settings, field) for field in fields})
+        self.rewriter = Rewriter(chosen, clock.now())
+
+    def inlets(self) -> Mapping[str, Take]:
+        return {label: self._taker(source, label) for label, source in SOURCES.items()}
+
+    def _taker(self, source: Source, label: str) -> Take:
+        translate, outs = self.rewriter.translate, self.outs
+
+        def take(batch: Batch, now: float) -> None:
+            translate(source, batch, now)
+            self._let_go(now)  # what waited goes in front of what has just come
+            if batch.count:
+                outs[label].batch(batch, now)
+
+        return take
+
+    def _let_go(self, now: float) -> None:
+        """Send on what waited for the numbers and waits no longer."""
+        for label, source in SOURCES.items():
+            if released := self.rewriter.take_released(source):
+                frames: list[Output] = [(frame, 0, len(frame), vnet_len, None) for frame, vnet_len in released]
+                self.outs[label].outputs(frames, now)
+
+    def leads_to(self, channel: str) -> tuple[str, ...]:
+        return (channel,)
+
+    def deadline(self) -> float | None:
+        return self.rewriter.next_deadline()
+
+    def tick(self, now: float) -> None:
+        self.rewriter.tick(now)
+        self._let_go(now)
+
+    def counters(self) -> dict[str, int]:
+        account = self.rewriter.accounting()
+        return {
+            "connections": account.connections,
+            "translated": account.client.translated.frames + account.secondary.translated.frames,
+            "held": account.client.held.frames + account.secondary.held.frames,
+            "dropped": account.client.dropped.frames + account.secondary.dropped.frames,
+            "evicted": account.connections_evicted,
+            "fragments": account.fragments,
+        }
+
+
+class Strip(Element):
+    """Takes the timestamps option out of SYNs, where they lie."""
+
+    alters = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._stripper = Stripper()
+
+    def inlets(self) -> Mapping[str, Take]:
+        return {IN: self._take}
+
+    def _take(self, batch: Batch, now: float) -> None:
+        self._stripper.strip(batch)
+        self.outs[OUT].batch(batch, now)
+
+    def counters(self) -> dict[str, int]:
+        return {"stripped": self._stripper.stripped}

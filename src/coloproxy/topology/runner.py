@@ -1,0 +1,208 @@
+"""A topology at work: ports and elements made from its file, wired, and kept going on one event loop."""
+
+import math
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from coloproxy.compare.comparator import Comparator
+from coloproxy.compare.events import PortAccount, Running, Summary, TopologyState, TopologySummary
+from coloproxy.link.arena import Pool
+from coloproxy.link.clock import Clock
+from coloproxy.link.log import EventLog
+from coloproxy.link.loop import Loop
+from coloproxy.rewrite.rewriter import Rewriter
+from coloproxy.rewrite.sources import Source
+from coloproxy.topology.build import Pieces, build
+from coloproxy.topology.comparing import Comparing
+from coloproxy.topology.config import Topology
+from coloproxy.topology.control import Command, Control
+from coloproxy.topology.element import Element
+from coloproxy.topology.rewriting import Rewriting
+
+LENT = 16  # receive buffers in use at which what is held is copied out of them
+LAST_READS = 4  # looks at the ports before a checkpoint is taken to be complete
+LAST_WRITES = 0.5  # seconds that those who read have at the end
+
+
+class Runner:
+    """Runs a topology until `stop()`.
+
+        runner = Runner(load(path), log)
+        runner.run()
+
+    Raises ColoproxyError for what the file cannot mean, at once, or for what cannot be opened, from `run`.
+    """
+
+    def __init__(self, topology: Topology, log: EventLog) -> None:
+        self.loop = Loop()
+        self.clock = Clock()
+        self._log = log
+        self._topology = topology
+        self._pool = Pool()
+        self._compact_at = LENT
+        self._stopping = False
+        self.pieces: Pieces = build(topology, self.loop, self.clock, self._pool, log.write)
+        self._timed = [each for each in self.pieces.elements if type(each).deadline is not Element.deadline]
+        self._comparing = [each for each in self.pieces.elements if isinstance(each, Comparing)]
+        self._rewriting = [each for each in self.pieces.elements if isinstance(each, Rewriting)]
+        for element in self._comparing:
+            element.drain = self._drain
+        self._control = Control(topology.control, self.loop, self._commands()) if topology.control else None
+
+    # The life of the process
+
+    def run(self) -> None:
+        """Work until stopped, then sum up."""
+        opened: list[Any] = []
+        try:
+            for each in self._openers():
+                opened.append(each)
+                each.open()
+            self._log.write(Running(time=self.clock.now(), name=self._topology.name, ports=list(self.pieces.ports)))
+            self._gate()
+            while not self._stopping:
+                self._turn()
+            self._finish()
+        finally:
+            for each in reversed(opened):
+                each.close()
+
+    def _openers(self) -> Iterable[Any]:
+        yield from self.pieces.elements
+        yield from self.pieces.every_port
+        if self._control is not None:
+            yield self._control
+
+    def stop(self) -> None:
+        """End `run` after this turn."""
+        self._stopping = True
+
+    def _turn(self) -> None:
+        due = min((when for each in self._timed if (when := each.deadline()) is not None), default=math.inf)
+        self.loop.turn(math.inf if due == math.inf else self.clock.monotonic(due))
+        now = self.clock.now()
+        for each in self._timed:
+            when = each.deadline()
+            if when is not None and when <= now:
+                each.tick(now)
+        self._pass_on(now)
+        if self._pool.lent > self._compact_at:
+            self._compact()
+        self._gate()
+
+    def _pass_on(self, now: float) -> None:
+        for element in self.pieces.elements:
+            element.finish(now)
+        for port in self.pieces.every_port:
+            port.finish()
+
+    def _gate(self) -> None:
+        """Read each port, unless what it leads to is full."""
+        full = {port for port in self.pieces.every_port if port.full}
+        if full:
+            self.clock.stop()  # what waits meanwhile does not grow old
+        else:
+            self.clock.go_on()
+        for port, reach in self.pieces.reaches:
+            wanted = not (full and full & reach.ports)
+            for element, channel in reach.inputs:
+                wanted = wanted and element.readable(channel)
+            port.read_on(wanted)
+
+    def _drain(self) -> None:
+        """Read what the ports have, as far as that goes without waiting."""
+        for _ in range(LAST_READS):
+            self.loop.turn(0.0)
+
+    def _compact(self) -> None:
+        for element in self._comparing:
+            element.compact()
+        self._compact_at = max(LENT, 2 * self._pool.lent)
+
+    def _finish(self) -> None:
+        """Give those who read a last chance to take what was released, and sum up."""
+        for port, _ in self.pieces.reaches:
+            port.read_on(False)
+        self._pass_on(self.clock.now())
+        end = time.monotonic() + LAST_WRITES
+        while any(port.pending and port.connected for port in self.pieces.every_port) and time.monotonic() < end:
+            self.loop.turn(end)
+        for element in self._comparing:
+            self._log.write(self._summary(element))
+        now = self._account()
+        self._log.write(
+            TopologySummary(
+                time=now.time, name=now.name, ports=now.ports, elements=now.elements, cpu_seconds=time.process_time()
+            )
+        )
+
+    # Commands
+
+    def _commands(self) -> dict[str, Command]:
+        return {
+            "state": lambda: msgspec.to_builtins(self._account()),
+            "checkpoint completed": self._checkpoint_completed,
+            "checkpoint failed": self._checkpoint_failed,
+            "failover secondary": lambda: self._failover(Source.SECONDARY),
+            "failover primary": lambda: self._failover(Source.PRIMARY),
+        }
+
+    def _checkpoint_completed(self) -> dict[str, int]:
+        for element in self._comparing:
+            element.checkpoint_completed()
+        for rewriting in self._rewriting:
+            rewriting.rewriter.checkpoint_completed(self.clock.now())
+        return {}
+
+    def _checkpoint_failed(self) -> dict[str, int]:
+        for element in self._comparing:
+            element.comparator.checkpoint_failed(self.clock.now())
+        return {}
+
+    def _failover(self, survivor: Source) -> dict[str, int]:
+        """One replica goes on alone."""
+        now = self.clock.now()
+        parts: list[Comparator | Rewriter] = [each.comparator for each in self._comparing]
+        parts += [each.rewriter for each in self._rewriting]
+        for each in parts:
+            if survivor is Source.SECONDARY:
+                each.failover_to_secondary(now)
+            else:
+                each.primary_alone(now)
+        return {}
+
+    # What is said of it
+
+    def report_state(self) -> None:
+        """Say what is where."""
+        for element in self._comparing:
+            self._log.write(element.comparator.state(self.clock.now()))
+        self._log.write(self._account())
+
+    def _account(self) -> TopologyState:
+        return TopologyState(
+            time=self.clock.now(),
+            name=self._topology.name,
+            ports={
+                port.name: PortAccount(
+                    received=port.received.counts(),
+                    sent=port.sent.counts(),
+                    dropped=port.dropped.counts(),
+                    pending=port.pending,
+                )
+                for port in self.pieces.every_port
+            },
+            elements={element.name: element.counters() for element in self.pieces.elements},
+        )
+
+    def _summary(self, element: Comparing) -> Summary:
+        now, comparator = self.clock.now(), element.comparator
+        return Summary(
+            time=now,
+            accounting=comparator.accounting(),
+            connections=comparator.state(now, 0).connection_count,
+            epoch=comparator.epoch,
+        )
