@@ -9,8 +9,9 @@ from coloproxy.packet.parse import Packet
 from coloproxy.packet.serial import add, at_or_before, distance
 from coloproxy.packet.tcpopts import timestamps
 from coloproxy.rewrite.engine import Connection
+from coloproxy.rewrite.states import State
 
-SYN = 0x02
+SYN, RST = 0x02, 0x04
 FIRST_FLIGHT = 65535  # bytes: the window of a SYN-ACK, which is never scaled (RFC 7323, 2.2)
 
 
@@ -32,8 +33,9 @@ def learn_secondary(c: Connection, isn: int, stamp: int | None) -> None:
 
 
 def learn_from_client(c: Connection, packet: Packet) -> None:
-    """The client answers the primary's SYN, unless this is a segment of an earlier connection."""
-    if c.p_isn is not None or not (packet.flags & SYN or _follows_syn(c, packet)):
+    """The client answers the primary's SYN, be it with a refusal, unless this is a segment of an earlier connection."""
+    answers = packet.flags & (SYN | RST) if c.state == State.SYN_SENT else _follows_syn(c, packet)
+    if c.p_isn is not None or not answers:
         return
     c.p_isn = add(packet.ack, -1)
     if c.known:  # a checkpoint has made the secondary a copy of the primary since it began

@@ -24,7 +24,7 @@ from coloproxy.rewrite.accounts import DROPPED, HELD, PASSED, TRANSLATED, Accoun
 from coloproxy.rewrite.batch import Batch
 from coloproxy.rewrite.config import Config
 from coloproxy.rewrite.engine import Connection, Engine
-from coloproxy.rewrite.segments import Segments
+from coloproxy.rewrite.segments import SYN, Segments
 from coloproxy.rewrite.sources import Source
 from coloproxy.rewrite.states import State
 from coloproxy.rewrite.stripper import Stripper
@@ -215,8 +215,9 @@ class Rewriter:
         return PASSED
 
     def _segment(self, source: Source, packet: Packet, buf: bytearray) -> int:
-        if source is not Source.PRIMARY:
-            tracing.segment(source, packet, self._table.find(source, packet))
+        if source is Source.PRIMARY and not packet.flags & SYN:
+            return PASSED
+        tracing.segment(source, packet, self._table.find(source, packet))
         c = self._segments.open(source, packet, buf, self._now)
         if c is None:
             return PASSED

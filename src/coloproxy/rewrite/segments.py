@@ -123,7 +123,7 @@ class Segments:
         if packet.flags & ACK:
             if State(c.state) in OPENING:
                 self._opening_ack(c, packet, buf)
-                if not c.known:
+                if not c.known and not packet.flags & RST:
                     return False
             self._acknowledged(c, packet)
         if packet.flags & RST:
@@ -135,8 +135,6 @@ class Segments:
 
     def _opening_ack(self, c: Connection, packet: Packet, buf: bytearray) -> None:
         """An acknowledgement while the numbers are being learned: maybe the first that the client sends."""
-        if packet.flags & RST:
-            return
         known = c.known
         numbers.learn_from_client(c, packet)
         if c.known and numbers.acknowledges_syn(c, packet):
