@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from coloproxy.cli import lab
 from coloproxy.cli.compare import compare
 from coloproxy.cli.doctor import doctor
 from coloproxy.cli.run import run
@@ -24,6 +25,7 @@ if importlib.util.find_spec("coloproxy.cli.diff"):
 if importlib.util.find_spec("coloproxy.cli.trace"):
     app.add_typer(importlib.import_module("coloproxy.cli.trace").app, name="trace")
 app.command()(run)
+app.add_typer(lab.app, name="lab")
 app.command()(doctor)
 
 

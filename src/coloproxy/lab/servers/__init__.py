@@ -1,0 +1,1 @@
+"""Servers whose answers depend on nothing but the questions, so that two replicas say the same. Each is a program."""
