@@ -10,7 +10,12 @@ import sys
 
 from coloproxy import _uncompiled
 
-COMPILED_MODULES = ("coloproxy.compare.engine", "coloproxy.rewrite.engine", "coloproxy.link.burst", "coloproxy.link.framing")
+COMPILED_MODULES = (
+    "coloproxy.compare.engine",
+    "coloproxy.rewrite.engine",
+    "coloproxy.link.burst",
+    "coloproxy.link.framing",
+)
 
 
 def _run_uncompiled(name: str) -> None:

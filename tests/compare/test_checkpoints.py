@@ -12,6 +12,7 @@ from coloproxy.compare.events import (
     Divergence,
     FailedOver,
 )
+from coloproxy.packet.edit import tcp_checksum_is_right
 from coloproxy.packet.parse import parse
 from support.frames import ACK, FIN, RST, SYN, arp, syn_options, tcp, udp
 from support.play import Play
@@ -174,6 +175,59 @@ def test_alarm_reports_once_and_lets_the_connection_pass(play: Make) -> None:
     assert made.left() == [data(b"x"), data(b"a", 1001)]
     assert made.reasons == ["tcp_payload"]
     assert made.held == (0, 0)
+
+
+def test_an_unprotected_connection_is_shown_as_such_until_another_begins_on_its_key(play: Make) -> None:
+    made = begun(play(on_divergence="alarm")).p(data(b"x")).s(data(b"y"))
+    (shown,) = made.comparator.state(made.now).connections
+    assert shown.unprotected
+    made.both(tcp(seq=4999, ack=1, flags=SYN | ACK))
+    (shown,) = made.comparator.state(made.now).connections
+    assert not shown.unprotected
+    made.p(data(b"z", 5000))
+    assert made.held == (1, 0)
+
+
+def test_cut_resets_the_connection_at_both_ends(play: Make) -> None:
+    made = begun(play(on_divergence="cut"))
+    made.both(data(b"good")).p(data(b"x", 1004)).s(data(b"y", 1004))
+    good, reset = made.left()
+    packet = parse(reset, 0, len(reset))
+    assert good == data(b"good")
+    assert (packet.flags, packet.seq, packet.ack) == (RST | ACK, 1004, 1)
+    assert tcp_checksum_is_right(reset, packet)
+    ((back, _),) = made.comparator.take_returns()
+    returned = parse(back, 0, len(back))
+    assert (returned.src, returned.sport, returned.dst, returned.dport) == (
+        packet.dst, packet.dport, packet.src, packet.sport
+    )  # fmt: skip
+    assert (returned.flags, returned.seq, returned.ack) == (RST | ACK, 1, 1004)
+    assert tcp_checksum_is_right(back, returned)
+    assert made.held == (0, 0)
+
+
+def test_each_replica_is_reset_at_the_place_it_expects(play: Make) -> None:
+    made = begun(play(on_divergence="cut"))
+    made.p(data(b"x", ack=501)).s(data(b"y", ack=301))
+    returns = [parse(frame, 0, len(frame)) for frame, _ in made.comparator.take_returns()]
+    assert sorted(packet.seq for packet in returns) == [301, 501]
+
+
+def test_what_comes_of_a_cut_connection_is_refused_until_a_syn_begins_another(play: Make) -> None:
+    made = begun(play(on_divergence="cut")).p(data(b"x")).s(data(b"y"))
+    made.left()
+    made.both(data(b"more", 1001))
+    assert made.left() == []
+    assert made.comparator.accounting().primary.refused.frames == 1
+    syn = tcp(seq=4999, ack=1, flags=SYN | ACK)
+    made.both(syn, data(b"anew", 5000))
+    assert made.left() == [syn, data(b"anew", 5000)]
+
+
+def test_what_is_no_connection_cannot_be_cut_and_passes(play: Make) -> None:
+    made = play(on_divergence="cut").p(udp(b"x")).s(udp(b"y")).after(1)
+    assert made.left() == [udp(b"x")]
+    assert made.comparator.take_returns() == []
 
 
 # Limits

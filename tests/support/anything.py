@@ -122,7 +122,7 @@ def config(rng: random.Random) -> Config:
         tcp_match=rng.choice(("sequence",) * 7 + ("packet",)),
         isn=rng.choice(("shared", "shared", "relative")),
         ack_rule=rng.choice(("clamp", "hold")),
-        on_divergence=rng.choice(("hold", "hold", "release", "alarm")),
+        on_divergence=rng.choice(("hold", "hold", "release", "alarm", "cut")),
         max_connections=rng.choice((3, 1000)),
         max_queue_size=rng.choice((5, 1024)),
         malformed=rng.choice(("pass", "refuse")),

@@ -73,6 +73,11 @@ def settings(given: Mapping[str, Any], file: Path | None) -> Settings:
         values = {}
     values.update({key: value for key, value in given.items() if value is not None})
     made = _convert(values, "")
+    if made.on_divergence == "cut":
+        raise ColoproxyError(
+            "on-divergence = 'cut' resets both replicas' ends too, which these sockets do not reach: use a topology"
+            " (`coloproxy run`), or alarm."
+        )
     if made.notify_dev is not None and made.on_divergence != "hold":
         raise ColoproxyError(
             f"on-divergence = {made.on_divergence!r} is for use without notify-dev, which brings checkpoints; drop one."

@@ -17,6 +17,7 @@ from coloproxy.compare import accounts, rules
 from coloproxy.compare.accounts import REFUSED, side_account
 from coloproxy.compare.config import Config
 from coloproxy.compare.context import Context
+from coloproxy.compare.cut import CUT
 from coloproxy.compare.datagram import Datagrams
 from coloproxy.compare.engine import Connection, Engine, Frame
 from coloproxy.compare.epochs import Epochs
@@ -123,6 +124,12 @@ class Comparator:
         vnet_len >= 0: buf[start:end] is one frame. vnet_len == -1: a range of frames with their framing, as it came.
         """
         return self._engine.take_output()
+
+    def take_returns(self) -> list[tuple[bytes, int]]:
+        """Frames of the comparator's own for both replicas since the last call, as if from their client: (frame,
+        virtio-net header's length). They reset the connections that were cut."""
+        returns, self._epochs.cutter.returns = self._epochs.cutter.returns, []
+        return returns
 
     def take_events(self) -> list[Event]:
         """What happened since the last call, in order."""
@@ -281,6 +288,9 @@ class Comparator:
         decision, c = self._table.decide(side, packet, icmp_type)
         if decision.action is Action.PASS:
             self._context.let_pass(side, frame)
+            return
+        if decision is CUT[side]:
+            self._engine.count(side, REFUSED, frame.frames(), frame.weight())
             return
         if decision.action is Action.REFUSE:
             self._refuse(side, frame, decision.rule, "refused by rule")

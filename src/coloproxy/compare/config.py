@@ -18,7 +18,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ack_rule: "clamp" lowers acknowledgements to what both replicas have; "hold" keeps such frames back, unaltered.
     prefix_release: let the verified beginning of a large frame leave as a frame of its own.
     on_divergence: "hold" keeps what differs until a checkpoint; "release" reports it, lets the primary's leave and goes
-        on comparing; "alarm" reports it, and that connection passes uncompared from then on.
+        on comparing; "alarm" reports it, and that connection passes uncompared from then on; "cut" reports it and
+        resets a TCP connection, and is "alarm" for everything else.
     reorder_grace: how long the oldest datagram may lack its partner while the other side has unmatched ones.
     retry_after: a checkpoint that nobody reported complete within this time is asked for again.
     min_interval: the least time between two requests.
@@ -30,7 +31,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ack_rule: Literal["clamp", "hold"] = "clamp"
     prefix_release: bool = True
     malformed: Literal["pass", "refuse"] = "pass"
-    on_divergence: Literal["hold", "release", "alarm"] = "hold"
+    on_divergence: Literal["hold", "release", "alarm", "cut"] = "hold"
     compare_timeout: Milliseconds = 3000
     expired_scan_cycle: Milliseconds = 1000
     reorder_grace: MillisecondsOrNone = 10

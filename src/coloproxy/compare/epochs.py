@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from coloproxy.compare.accounts import HELD, WIDTH
 from coloproxy.compare.context import Context
+from coloproxy.compare.cut import Cutter
 from coloproxy.compare.datagram import Datagrams
 from coloproxy.compare.engine import Connection, Frame
 from coloproxy.compare.events import CheckpointCompleted, CheckpointFailed, FailedOver, Side
@@ -27,6 +28,7 @@ class Epochs:
         self.tcp = tcp
         self.datagrams = datagrams
         self.fragments = fragments
+        self.cutter = Cutter(context)
         self.number = 0
         self.released: list[Connection | None] = []
         self.streams = context.config.tcp_match == "sequence"
@@ -65,16 +67,18 @@ class Epochs:
 
     def go_on(self) -> None:
         """Let the connections that diverged go on, as `on_divergence` says."""
-        alarm = self.context.config.on_divergence == "alarm"
+        policy = self.context.config.on_divergence
         while self.released:
             waiting, self.released = self.released, []
             for c in waiting:
                 if c is None:
                     self._release(self._clear(keep=True))
-                elif (c.kind == Kind.TCP and self.streams) or alarm:
-                    if alarm:
+                elif policy == "cut" and c.kind == Kind.TCP and self.cutter.cut(c):
+                    self.cutter.drop(self.context.engine.new_epoch([c], False))
+                elif (c.kind == Kind.TCP and self.streams) or policy != "release":
+                    if policy != "release":
                         c.rule = UNPROTECTED
-                    self._release(self.context.engine.new_epoch([c], not alarm))
+                    self._release(self.context.engine.new_epoch([c], policy == "release"))
                     self._resume(c)
                 else:
                     self.datagrams.give_up_one(c)

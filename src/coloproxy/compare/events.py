@@ -224,7 +224,8 @@ class Accounting(msgspec.Struct, frozen=True):
 
 class ConnectionState(msgspec.Struct, frozen=True, kw_only=True):
     """One connection as it stands. `verified` is the place (TCP sequence number) up to which both sides agree;
-    `verified_bytes` how much that is; `diverged` the reason it waits for a checkpoint, if it does."""
+    `verified_bytes` how much that is; `diverged` the reason it waits for a checkpoint, if it does. `unprotected`: it
+    has diverged, and passes uncompared since."""
 
     connection: Endpoints
     held_primary: Held
@@ -233,6 +234,7 @@ class ConnectionState(msgspec.Struct, frozen=True, kw_only=True):
     verified: int | None = None
     verified_bytes: int = 0
     diverged: Reason | None = None
+    unprotected: bool = False
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True, tag="state", tag_field="event"):
@@ -267,7 +269,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True, tag="running", tag_fiel
 
 
 class PortAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """A port's frames: received from outside, sent there, dropped for want of room or of a taker; `pending` bytes wait."""
+    """A port's frames: received from outside, sent there, dropped for want of room or of a taker; `pending` bytes
+    wait."""
 
     received: Counts = Counts()
     sent: Counts = Counts()

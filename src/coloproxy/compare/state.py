@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from coloproxy.compare.engine import Connection, Frame
 from coloproxy.compare.events import ConnectionState, Held, Side
 from coloproxy.compare.explain import endpoints_of
+from coloproxy.compare.table import UNPROTECTED
 from coloproxy.packet.parse import Kind
 
 
@@ -31,6 +32,7 @@ def connection_states(connections: Sequence[Connection], now: float, limit: int)
             verified=c.verified if c.kind == Kind.TCP and c.started else None,
             verified_bytes=c.verified_bytes,
             diverged=c.diverged,
+            unprotected=c.rule is UNPROTECTED,
         )
         for c in chosen
     ]

@@ -6,6 +6,7 @@ Python's own dictionaries, with their seeded hash of bytes, hold them, one for e
 from collections.abc import Callable, Iterator, Sequence
 
 from coloproxy.compare.config import Config
+from coloproxy.compare.cut import CUT
 from coloproxy.compare.engine import Connection, Engine
 from coloproxy.compare.events import Side
 from coloproxy.compare.rules import Action, Decision, Rule, Rules
@@ -16,6 +17,8 @@ EVICTED_AT_ONCE = 16  # a full table forgets one in so many, so that it is not s
 DATAGRAM_KINDS = (Kind.UDP, Kind.ICMP, Kind.ICMPV6, Kind.OTHER, Kind.NON_IP)
 # A connection that diverged and passes uncompared from then on.
 UNPROTECTED = (Decision(Action.PASS, "unprotected since it diverged", frozenset()),) * 2
+SETTLED = (UNPROTECTED, CUT)  # decisions that no change of the rules undoes, only a new connection
+SYN = 0x02
 
 
 class Table:
@@ -44,7 +47,7 @@ class Table:
         self.rules = Rules(rules)
         self._decisions.clear()
         for c in self:
-            if c.rule is not UNPROTECTED:
+            if c.rule not in SETTLED:
                 c.rule = None
                 c.p_fast = c.s_fast = False
 
@@ -61,7 +64,10 @@ class Table:
             return self.rules.decide(packet, side, icmp_type), None
         if c.rule is None:
             c.rule = self._both(packet, icmp_type)
-        if icmp_type < 0 or c.rule is UNPROTECTED:
+        if c.rule in SETTLED and packet.kind == Kind.TCP and packet.flags & SYN:
+            self.forget(c)  # another connection begins on the key
+            return self.rules.decide(packet, side, icmp_type), None
+        if icmp_type < 0 or c.rule in SETTLED:
             return c.rule[side], c
         return self.rules.decide(packet, side, icmp_type), c
 

@@ -8,7 +8,7 @@ from coloproxy.packet.parse import PROTO_TCP, Packet
 from coloproxy.packet.serial import add
 from coloproxy.packet.tcpopts import timestamps
 
-FIN, SYN, PSH, ACK, URG, CWR = 0x01, 0x02, 0x08, 0x10, 0x20, 0x80
+FIN, SYN, RST, PSH, ACK, URG, CWR = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x80
 
 
 def tcp_part(frame: bytes, packet: Packet, first: int, last: int) -> bytes:
@@ -74,6 +74,26 @@ def tcp_pure_ack(frame: bytes, packet: Packet, seq: int, ack: int, window: int) 
     out[l3 + 1] &= 0xFC if packet.version == 4 else 0xCF  # such a segment is not ECN-capable (RFC 3168, 6.1.4)
     _set_length(out, packet, l3, 0)
     _set_checksum(out, packet, l4, partial=False)
+    return bytes(out)
+
+
+def tcp_reset(frame: bytes, packet: Packet, seq: int, ack: int, *, back: bool = False) -> bytes:
+    """A reset (RFC 9293, 3.5.2) modelled on the frame, in its direction; back: in the other, from its receiver."""
+    source, target = packet.sport, packet.dport
+    if back:
+        source, target = target, source
+    tcp = struct.pack(">HHIIBBHHH", source, target, seq, ack, 20 << 2, RST | ACK, 0, 0, 0)
+    out = bytearray(frame[packet.start : packet.l4]) + tcp
+    l3, l4 = packet.l3 - packet.start, packet.l4 - packet.start
+    out[: packet.vnet_len] = bytes(packet.vnet_len)
+    if back:
+        size = len(packet.src)
+        at = l3 + (12 if packet.version == 4 else 8)
+        out[at : at + 2 * size] = packet.dst + packet.src
+        mac = packet.vnet_len
+        out[mac : mac + 12] = out[mac + 6 : mac + 12] + out[mac : mac + 6]
+    _set_length(out, packet, l3, 0)
+    _set_checksum(out, packet, l4, partial=False)  # the sum of a pseudo-header is the same both ways
     return bytes(out)
 
 

@@ -130,6 +130,7 @@ class Wiring:
         for wire in self.wires:
             self._join(wire)
         for name, element in self.elements.items():
+            element.wired()
             if isinstance(element, Mirror):
                 out, copy = self._path((name, OUT)), self._path((name, COPY))
                 element.apart = alters(out) or (alters(copy) and keeps(out))

@@ -19,11 +19,14 @@ from coloproxy.topology.element import Element
 from coloproxy.topology.wires import OUT, Shape
 
 
+REPLICAS = "replicas"  # the output for resets to both replicas
+
+
 class Comparing(Element):
     """`report(event)` is told what happens. `drain()`, if set, reads all that both replicas have sent: it is called
     when a checkpoint is reported complete, for what they said before belongs to the old epoch."""
 
-    shape = Shape(("primary", "secondary"), (OUT,))
+    shape = Shape(("primary", "secondary"), (OUT, REPLICAS), optional=frozenset({REPLICAS}))
     keeps = True
 
     def __init__(
@@ -33,6 +36,7 @@ class Comparing(Element):
         self._report = report
         self.drain: Callable[[], None] | None = None
         self._clock = clock
+        self._cuts = settings.on_divergence == "cut"
         fields = compare_config.Config.__struct_fields__
         chosen = compare_config.Config(**{field: getattr(settings, field) for field in fields})
         try:
@@ -47,6 +51,13 @@ class Comparing(Element):
         if settings.notify_dev:
             address = parse_address(settings.notify_dev)
             self._notify = NotifySocket(address, loop, clock.now, report, self.checkpoint_completed, vnet_hdr=False)
+
+    def wired(self) -> None:
+        if self._cuts and REPLICAS not in self.outs:
+            raise ColoproxyError(
+                f"element {self.name}: to cut connections it must reach the replicas: wire '{self.name}.{REPLICAS}' to"
+                " where the client's frames go."
+            )
 
     def open(self) -> None:
         if self._notify is not None:
@@ -87,6 +98,8 @@ class Comparing(Element):
         """Send on what was released, tell what happened."""
         if released := self.comparator.take_output():
             self.outs[OUT].outputs(released, now)
+        if returns := self.comparator.take_returns():
+            self.outs[REPLICAS].outputs([(frame, 0, len(frame), vnet_len, None) for frame, vnet_len in returns], now)
         for event in self.comparator.take_events():
             self._report(event)
             if isinstance(event, CheckpointRequested) and self._notify is not None:

@@ -40,8 +40,11 @@ class Element:
         """Ports of its own."""
         return ()
 
+    def wired(self) -> None:
+        """All wires are there. Raises ColoproxyError when one is missing that it needs."""
+
     def open(self) -> None:
-        """Make it ready, once all outputs are wired. Raises ColoproxyError when that cannot be."""
+        """Make it ready. Raises ColoproxyError when that cannot be."""
 
     def deadline(self) -> float | None:
         """When `tick` has something to do, on the topology's clock."""
