@@ -20,8 +20,8 @@ HEAD = """\
 
 <!-- Written by `python docs/generate.py`; do not edit. -->
 
-With `--events FILE` (or `--events -` for standard output) `coloproxy compare` writes one JSON object a line. Its member
-`event` says which of the following it is. The library's `take_events()` returns the same records as Python objects.
+With `--events FILE` (or `--events -` for standard output) a command writes one JSON object a line. Its member `event`
+says which of the following it is. The library's `take_events()` returns the same records as Python objects.
 
 The same as JSON Schema: [events.schema.json](events.schema.json), which is what `coloproxy compare --events-schema`
 prints. Both are made from the types in `coloproxy.compare.events`.
@@ -107,6 +107,17 @@ MEANING = {
     "malformed": "Malformed frames, by kind.",
     "divergences": "Divergences, by reason.",
     "verified": "TCP: the sequence number up to which both agree.",
+    "unprotected": "Whether it has diverged and passes uncompared since.",
+    "name": "The topology's name.",
+    "ports": "The ports' names.",
+    "topology_state.ports": "Each port's account.",
+    "topology_summary.ports": "Each port's account.",
+    "elements": "What each element counts, by name.",
+    "cpu_seconds": "Processor time that the process used, in seconds.",
+    "port account.received": "What came in from outside.",
+    "sent": "What went out.",
+    "port account.dropped": "What found no room, or nobody to take it.",
+    "pending": "Bytes that wait to go out.",
     "diverged": "The reason for which it waits for a checkpoint; null if it does not.",
 }
 
