@@ -1,6 +1,6 @@
 """Ports and elements made from a topology's file, and wired."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -132,7 +132,7 @@ class Wiring:
         for name, element in self.elements.items():
             element.wired()
             if isinstance(element, Mirror):
-                out, copy = self._path((name, OUT)), self._path((name, COPY))
+                out, copy = list(self._path((name, OUT))), list(self._path((name, COPY)))
                 element.apart = alters(out) or (alters(copy) and keeps(out))
         inner = [port for element in self.elements.values() for port in element.ports()]
         self._check_offload()
@@ -197,11 +197,11 @@ class Wiring:
                     )
 
 
-def alters(path: Iterator[Port | tuple[Element, str]]) -> bool:
+def alters(path: Iterable[Port | tuple[Element, str]]) -> bool:
     """Whether an element on the way changes frames where they lie."""
     return any(isinstance(each, tuple) and each[0].alters for each in path)
 
 
-def keeps(path: Iterator[Port | tuple[Element, str]]) -> bool:
+def keeps(path: Iterable[Port | tuple[Element, str]]) -> bool:
     """Whether something on the way refers to frames for longer than the call."""
     return any(each[0].keeps if isinstance(each, tuple) else each.keeps for each in path)

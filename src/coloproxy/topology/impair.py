@@ -15,6 +15,7 @@ from coloproxy.topology.element import Element
 from coloproxy.topology.wires import IN, OUT
 
 ETHERNET_OVERHEAD = 24  # bytes a frame costs on the wire besides its own: preamble, check sequence, gap (IEEE 802.3)
+VNET_LEN = 10  # bytes of the shortest virtio-net header (virtio 1.2, 5.1.6)
 HELD_BACK = 0.001  # seconds by which a frame is held back to be overtaken, where there is no delay to go by
 
 
@@ -22,10 +23,10 @@ def wire_bytes(buf: bytes | bytearray, start: int, end: int, vnet_len: int) -> i
     """What a frame costs on the wire: a large one the sum of the segments it stands for."""
     size = end - start - vnet_len
     gso_size = header = 0
-    if vnet_len:
+    if vnet_len >= VNET_LEN and size > 0:
         header, gso_size = struct.unpack_from("<HH", buf, start + 2)
     if not gso_size or size <= header:
-        return size + ETHERNET_OVERHEAD
+        return max(size, 0) + ETHERNET_OVERHEAD
     segments = math.ceil((size - header) / gso_size)
     return size + (segments - 1) * header + segments * ETHERNET_OVERHEAD
 
@@ -62,20 +63,21 @@ class Impair(Element):
             self._send(frame, now)
             if settings.duplicate and rng.random() < settings.duplicate:
                 self._counts["duplicated"] += 1
-                self._send(frame, now)
+                # In memory of its own, for what comes next may alter frames where they lie.
+                self._send((bytearray(batch.buf[start:end]), 0, end - start, vnet_len, None), now)
 
     def _send(self, frame: Output, now: float) -> None:
-        settings = self._settings
+        settings, rng = self._settings, self._random
+        late = rng.random() * settings.jitter / 1000 if settings.jitter else 0.0
+        overtaken = settings.reorder and rng.random() < settings.reorder
         if len(self._waiting) >= settings.limit:
             self._counts["overflowed"] += 1
             return
         due = now
         if self._rate:
             due = self._free_at = max(self._free_at, now) + 8 * wire_bytes(*frame[:4]) / self._rate
-        due += settings.delay / 1000
-        if settings.jitter:
-            due += self._random.random() * settings.jitter / 1000
-        if settings.reorder and self._random.random() < settings.reorder:
+        due += settings.delay / 1000 + late
+        if overtaken:
             self._counts["reordered"] += 1
             due += settings.delay / 1000 or HELD_BACK
         else:
@@ -94,6 +96,10 @@ class Impair(Element):
             self.outs[OUT].outputs(leaving, now)
 
     finish = tick
+
+    @property
+    def idle(self) -> bool:
+        return not self._waiting
 
     def counters(self) -> dict[str, int]:
         return {**self._counts, "held": len(self._waiting)}
