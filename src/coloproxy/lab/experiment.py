@@ -68,7 +68,12 @@ class Experiment:
         if self._proxy is not None:
             self._proxy.begin()
         work = Work(self)
-        work.run()
+        try:
+            work.run()
+        except ColoproxyError:
+            if self._proxy is not None:
+                self._proxy.end()  # so that its events and captures are whole
+            raise
         cpu_seconds = self._proxy.spent() if self._proxy is not None else 0.0
         self._result.seconds = work.seconds
         self._result.workloads = work.results()

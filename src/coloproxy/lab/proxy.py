@@ -74,10 +74,14 @@ class Proxy:
         if self._process.status is not None:
             raise ColoproxyError(f"the proxy ended in the middle of the work: {self._process.last_words()}")
 
+    def end(self) -> int | None:
+        """End it; its exit status, None if it does not end."""
+        self._process.signal(signal.SIGTERM)
+        return self._process.wait(STOP)
+
     def stop(self, cpu_seconds: float) -> ProxyFigures:
         """End it; what it did. Raises ColoproxyError if it does not end as it should."""
-        self._process.signal(signal.SIGTERM)
-        if self._process.wait(STOP) != 0:
+        if self.end() != 0:
             raise ColoproxyError(f"the proxy did not end as it should: {self._process.last_words()}")
         return figures(self.events(), cpu_seconds)
 

@@ -6,6 +6,7 @@
                primary -> rewriter.primary -> compare.primary
                secondary -> rewriter.secondary -> compare.secondary
                compare -> client
+               compare.replicas -> mirror            (to reset connections at both)
 
 What is to go wrong stands next to the ports: `skew` and `alter` at the replica, then the bad legs, then captures.
 """
@@ -50,6 +51,8 @@ class Wiring:
         self._wire(*self._leg("from-primary"), "rewriter.primary", "compare.primary")
         self._wire(*self._leg("from-secondary"), "rewriter.secondary", "compare.secondary")
         self._wire("compare", *self._leg("to-client"))
+        if self.plan.compare.get("on_divergence") == "cut":
+            self._wire("compare.replicas", "mirror")
 
     def _wire(self, *stations: str) -> None:
         self.wires.append(" -> ".join(stations))
