@@ -34,7 +34,7 @@ def extensions() -> list[Extension]:
         from Cython.Build import cythonize
     except ImportError:
         return []
-    modules = [Extension(name, [f"src/{name.replace('.', '/')}.py"], extra_compile_args=["-O2"]) for name in COMPILED]
+    modules = [Extension(name, [f"src/{name.replace('.', '/')}.py"], extra_compile_args=["-O3"]) for name in COMPILED]
     return cythonize(  # type: ignore[no-any-return]
         modules,
         build_dir="build/cython",

@@ -18,7 +18,7 @@ def _decorator(*_args: Any, **_kwargs: Any) -> Callable[[T], T]:
     return _same
 
 
-cclass = cfunc = ccall = inline = final = nogil = _same
+cclass = cfunc = ccall = inline = final = no_gc = nogil = _same
 freelist = trashcan = locals = returns = exceptval = boundscheck = wraparound = _decorator
 
 

@@ -41,9 +41,28 @@ ACK = cython.declare(cython.int, 0x10)
 # A payload that no frame of an Ethernet of 1500 bytes carries: such a frame may leave in parts.
 LARGE = cython.declare(cython.uint, 1460)
 
+# What became of a frame: it is not for the fast path, it is done with, or it waits in a queue.
+GENERAL = cython.declare(cython.int, 0)
+DONE = cython.declare(cython.int, 1)
+WAITS = cython.declare(cython.int, 2)
 
-@cython.freelist(1024)
-@cython.trashcan(True)
+# Connections that are found again without asking a dictionary: a power of two, and how far down a hash is shifted.
+RECENT = cython.declare(cython.Py_ssize_t, 1 << 14)
+RECENT_SHIFT = cython.declare(cython.int, 64 - 14)
+FACTOR = cython.declare(cython.ulonglong, 0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio (Knuth, 6.4)
+MASK64 = cython.declare(cython.ulonglong, 0xFFFFFFFFFFFFFFFF)
+
+# A range of the output shorter than this is copied behind its neighbours, into a buffer of so many bytes.
+SHORT = cython.declare(cython.Py_ssize_t, 4096)
+GATHERED = cython.declare(cython.Py_ssize_t, 64 << 10)
+
+# The classes are not tracked by the cyclic garbage collector: nothing leads from a frame or a connection back to it,
+# and there are a million of them. Functions that have nothing to say return 0: -1 stands for an exception.
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(4096)
 @cython.cclass
 class Frame:
     """A frame that waits. On the secondary's side of a stream it stands for the bytes that it alone brought.
@@ -52,11 +71,12 @@ class Frame:
     buf[data:data + size] its payload; `seq` the place of the first of these; `done` how many have left already;
     `parts` the fragments it came in, or None; `more` is set on a piece behind which others of the same frame follow;
     `gone` on a datagram that was matched out of order; `stale` on what the secondary may have sent before the last
-    checkpoint. There is no __init__: C zeroes all of it, and frames are made by the million.
+    checkpoint; `order` numbers those that are held, as they came, from 1. There is no __init__: C zeroes all of it, and
+    frames are made by the million.
     """
 
-    start = cython.declare(cython.Py_ssize_t, visibility="public")
-    end = cython.declare(cython.Py_ssize_t, visibility="public")
+    start = cython.declare(cython.uint, visibility="public")
+    end = cython.declare(cython.uint, visibility="public")
     data = cython.declare(cython.Py_ssize_t, visibility="public")
     headroom = cython.declare(cython.uint, visibility="public")
     vnet_len = cython.declare(cython.uint, visibility="public")
@@ -77,21 +97,13 @@ class Frame:
     parts = cython.declare(object, visibility="public")
     next = cython.declare("Frame", visibility="public")
 
-    @cython.ccall
-    def frames(self) -> cython.uint:
+    def frames(self) -> int:
         """How many frames of the wire this is."""
-        return 1 if self.parts is None else len(self.parts)
+        return count_of(self)
 
-    @cython.ccall
-    def weight(self) -> cython.uint:
+    def weight(self) -> int:
         """How many bytes these frames have."""
-        part: Frame
-        size: cython.uint = 0
-        if self.parts is None:
-            return self.end - self.start
-        for part in self.parts:
-            size += part.end - part.start
-        return size
+        return weight_of(self)
 
     def detach(self) -> None:
         """Copy the frame out of the buffer it shares, so that a long wait does not keep the whole buffer."""
@@ -105,6 +117,8 @@ class Frame:
         self.lease = None
 
 
+@cython.final
+@cython.no_gc
 @cython.cclass
 class Connection:
     """Both replicas' state of one connection, in the numbers of the primary.
@@ -168,8 +182,10 @@ class Connection:
     s_rst_time = cython.declare(cython.double, visibility="public")
     s_syn_time = cython.declare(cython.double, visibility="public")
     verified_bytes = cython.declare(cython.ulonglong, visibility="public")
+    slot = cython.declare(cython.Py_ssize_t)
 
     def __init__(self) -> None:
+        self.slot = 0
         self.key = b""
         self.kind = 0
         self.endpoints = self.rule = self.diverged = self.index = self.control = self.template = None
@@ -184,7 +200,14 @@ class Connection:
         self.since = self.last = self.s_rst_time = self.s_syn_time = 0.0
         self.verified_bytes = 0
 
+    def __dealloc__(self) -> None:
+        """Take the queues apart: else each frame would free the next, within its own freeing, to the stack's end."""
+        unlink(self.p_head)
+        unlink(self.s_head)
+        unlink(self.a_head)
 
+
+@cython.final
 @cython.cclass
 class Engine:
     """Tables, accounts, output, and the ordinary frame's way through them.
@@ -192,7 +215,8 @@ class Engine:
     Callbacks into the general path, all plain Python:
     general(side, buf, start, end, vnet_len, headroom, lease, now): takes any frame that is not ordinary;
     differs(connection, place, frame_p, frame_s): the two say different things at this place;
-    settle(connection, frame) -> bool: a verified frame that may not leave as it is, or not as the next; True if it left;
+    settle(connection, frame) -> bool: a verified frame that may not leave as it is, or not as the next; True if it
+        left, and then nothing refers to it any more;
     owed(connection): the secondary acknowledged more, and the client has not been told all;
     tracer(connection, frame_p, frame_s, place, n): told of every n bytes found equal and, without frame_s, of every
         release; or None.
@@ -211,7 +235,8 @@ class Engine:
     settle = cython.declare(object, visibility="public")
     owed = cython.declare(object, visibility="public")
     tracer = cython.declare(object, visibility="public")
-    tally = cython.declare(cython.ulonglong[::1], visibility="public")
+    tally = cython.declare(object, visibility="public")
+    cells = cython.declare(cython.ulonglong[::1])
     order = cython.declare(cython.ulonglong, visibility="public")
     verified_bytes = cython.declare(cython.ulonglong, visibility="public")
     max_queue = cython.declare(cython.uint, visibility="public")
@@ -219,8 +244,10 @@ class Engine:
     s_crowded = cython.declare(cython.int, visibility="public")
     output = cython.declare(list, visibility="public")
     partials = cython.declare(list, visibility="public")
-    p_recent = cython.declare(Connection)
-    s_recent = cython.declare(Connection)
+    recent = cython.declare(list)
+    gathered = cython.declare(bytearray)
+    gathered_start = cython.declare(cython.Py_ssize_t)
+    gathered_end = cython.declare(cython.Py_ssize_t)
     out_buf = cython.declare(bytearray)
     out_start = cython.declare(cython.Py_ssize_t)
     out_end = cython.declare(cython.Py_ssize_t)
@@ -240,15 +267,16 @@ class Engine:
         self.settle = settle
         self.owed = owed
         self.tracer = None
-        self.tally = array("Q", [0] * (2 * 12))
+        self.tally = self.cells = array("Q", [0] * (2 * 12))
         self.order = 0
         self.verified_bytes = 0
         self.max_queue = max_queue
         self.p_crowded = self.s_crowded = 0
         self.output = []
         self.partials = []
-        self.p_recent = None
-        self.s_recent = None
+        self.recent = [None] * RECENT
+        self.gathered = bytearray(GATHERED)
+        self.gathered_start = self.gathered_end = 0
         self.out_buf = None
         self.out_start = self.out_end = 0
         self.out_lease = None
@@ -270,9 +298,11 @@ class Engine:
         start: cython.Py_ssize_t
         end: cython.Py_ssize_t
         vnet_len: cython.uint
+        fate: cython.int = GENERAL
         size: cython.ulonglong = 0
         room: cython.Py_ssize_t = len(buf)
         fast: cython.bint = self.fast
+        f: Frame = fresh(buf, headroom, lease, now)  # used again and again until one has to wait
         for i in range(count):
             start = index[3 * i]
             end = index[3 * i + 1]
@@ -280,108 +310,97 @@ class Engine:
             if not (headroom <= start < end <= room):
                 raise ValueError("frame outside its buffer")
             size += end - start
-            if not fast or not self.ordinary(side, buf, start, end, vnet_len, headroom, lease, now):
+            if fast:
+                f.start = start
+                f.end = end
+                f.vnet_len = vnet_len
+                fate = self.ordinary(side, f)
+            if fate == GENERAL:
                 self.general(side, buf, start, end, vnet_len, headroom, lease, now)
-        self.tally[side * SIDE + RECEIVED] += count
-        self.tally[side * SIDE + RECEIVED + 1] += size
+            elif fate == WAITS:
+                f = fresh(buf, headroom, lease, now)
+        self.cells[side * SIDE + RECEIVED] += count
+        self.cells[side * SIDE + RECEIVED + 1] += size
 
     @cython.cfunc
-    def ordinary(
-        self,
-        side: cython.int,
-        buf: bytearray,
-        start: cython.Py_ssize_t,
-        end: cython.Py_ssize_t,
-        vnet_len: cython.uint,
-        headroom: cython.uint,
-        lease: object,
-        now: cython.double,
-    ) -> cython.bint:
+    @cython.exceptval(-1)
+    def ordinary(self, side: cython.int, f: Frame) -> cython.int:
         """Take the frame if it is ordinary: unfragmented IPv4 without options, or IPv6 without extension headers,
-        carrying TCP or UDP of a known connection. False: nothing was done with it."""
-        ip: cython.Py_ssize_t = start + vnet_len + 14
-        room: cython.Py_ssize_t = end - ip
+        carrying TCP or UDP of a known connection. What became of it; GENERAL: nothing was done with it."""
+        buf: bytearray = f.buf
+        ip: cython.Py_ssize_t = cython.cast(cython.Py_ssize_t, f.start) + f.vnet_len + 14
+        room: cython.Py_ssize_t = f.end - ip
+        ethertype: cython.uint
+        protocol: cython.uint
+        header: cython.ulonglong
         key: cython.Py_ssize_t
-        key_len: cython.Py_ssize_t
         l4: cython.Py_ssize_t
         length: cython.Py_ssize_t
-        protocol: cython.int
         if room < 28:
-            return False
-        if buf[ip - 2] == 0x08 and buf[ip - 1] == 0x00:
-            # Version 4, header of 20 bytes; neither "more fragments" nor an offset.
-            if buf[ip] != 0x45 or buf[ip + 6] & 0x3F or buf[ip + 7]:
-                return False
-            length = buf[ip + 2] << 8 | buf[ip + 3]
-            l4 = ip + 20
+            return GENERAL
+        ethertype = read16(buf, ip - 2)
+        header = read64(buf, ip)
+        if ethertype == 0x0800:
+            # Version 4, header of 20 bytes; neither "more fragments" nor an offset (RFC 791, 3.1).
+            if header >> 56 != 0x45 or header & 0x3FFF:
+                return GENERAL
+            length = header >> 32 & 0xFFFF
             protocol = buf[ip + 9]
             key = ip + 12
-            key_len = 12
-        elif buf[ip - 2] == 0x86 and buf[ip - 1] == 0xDD:
-            if room < 48 or buf[ip] >> 4 != 6:
-                return False
-            length = 40 + (buf[ip + 4] << 8 | buf[ip + 5])
-            l4 = ip + 40
-            protocol = buf[ip + 6]
+            l4 = ip + 20
+        elif ethertype == 0x86DD:
+            # Version 6 (RFC 8200, 3).
+            if room < 48 or header >> 60 != 6:
+                return GENERAL
+            length = 40 + (header >> 16 & 0xFFFF)
+            protocol = header >> 8 & 0xFF
             key = ip + 8
-            key_len = 36
+            l4 = ip + 40
         else:
-            return False
+            return GENERAL
         if length > room:
-            return False
+            return GENERAL
         if protocol == 6:
-            return self.ordinary_tcp(
-                side, buf, start, end, key, key_len, l4, ip + length, vnet_len, headroom, lease, now
-            )
+            return self.ordinary_tcp(side, f, buf, key, l4, ip + length)
         if protocol == 17:
-            return self.ordinary_udp(
-                side, buf, start, end, key, key_len, l4, ip + length, vnet_len, headroom, lease, now
-            )
-        return False
+            return self.ordinary_udp(side, f, buf, key, l4, ip + length)
+        return GENERAL
 
     @cython.cfunc
     def find(
-        self, side: cython.int, table: dict, kind: cython.int, buf: bytearray, key: cython.Py_ssize_t,
-        key_len: cython.Py_ssize_t,
-    ) -> Connection:  # fmt: skip
-        """The connection whose key is buf[key:key + key_len], or None. A side's frames come in runs."""
-        recent: Connection = self.p_recent if side == PRIMARY else self.s_recent
-        if recent is not None and recent.kind == kind and equal_key(recent.key, buf, key, key_len):
-            return recent
+        self, table: dict, kind: cython.int, buf: bytearray, at: cython.Py_ssize_t, end: cython.Py_ssize_t
+    ) -> Optional[Connection]:  # noqa: UP045  # fmt: skip
+        """The connection whose key is buf[at:end]. Most were seen recently."""
+        slot: cython.Py_ssize_t = slot_of(buf, end)
+        c: Optional[Connection] = self.recent[slot]  # noqa: UP045
+        if c is not None and c.kind == kind and equal_key(c.key, buf, at, end - at):
+            return c
         if cython.compiled:
-            found = table.get(cython.cast(cython.p_char, buf)[key : key + key_len])
+            c = table.get(cython.cast(cython.p_char, buf)[at:end])
         else:
-            found = table.get(bytes(buf[key : key + key_len]))
-        if found is None:
-            return None
-        recent = cython.cast(Connection, found)
-        if side == PRIMARY:
-            self.p_recent = recent
-        else:
-            self.s_recent = recent
-        return recent
+            c = table.get(bytes(buf[at:end]))
+        if c is not None:
+            self.recent[slot] = c
+            c.slot = slot
+        return c
 
     # TCP
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def ordinary_tcp(
         self,
         side: cython.int,
+        f: Frame,
         buf: bytearray,
-        start: cython.Py_ssize_t,
-        end: cython.Py_ssize_t,
         key: cython.Py_ssize_t,
-        key_len: cython.Py_ssize_t,
         l4: cython.Py_ssize_t,
-        l4_end: cython.Py_ssize_t,
-        vnet_len: cython.uint,
-        headroom: cython.uint,
-        lease: object,
-        now: cython.double,
-    ) -> cython.bint:
-        c: Connection
-        f: Frame
+        end: cython.Py_ssize_t,
+    ) -> cython.int:
+        """A segment without options of note, in order, of a connection that nothing extraordinary happens to."""
+        c: Optional[Connection]  # noqa: UP045
         flags: cython.uint
+        numbers: cython.ulonglong
         seq: cython.uint
         ack: cython.uint
         window: cython.uint
@@ -389,70 +408,69 @@ class Engine:
         data: cython.Py_ssize_t
         size: cython.Py_ssize_t
         progress: cython.bint = False
-        if l4_end - l4 < 20:
-            return False
-        data = l4 + (buf[l4 + 12] >> 4) * 4
-        flags = buf[l4 + 13]
-        if data < l4 + 20 or data > l4_end or flags & EXTRAORDINARY or not flags & ACK:
-            return False
-        c = self.find(side, self.tcp, TCP, buf, key, key_len)
+        waits: cython.bint
+        if end - l4 < 20:
+            return GENERAL
+        numbers = read64(buf, l4 + 4)
+        flags = read32(buf, l4 + 12)
+        window = flags & 0xFFFF
+        data = l4 + (flags >> 28) * 4
+        flags = flags >> 16 & 0xFF
+        if data < l4 + 20 or data > end or flags & EXTRAORDINARY or not flags & ACK:
+            return GENERAL
+        c = self.find(self.tcp, TCP, buf, key, l4 + 4)
         if c is None or not (c.p_fast if side == PRIMARY else c.s_fast):
-            return False
-        seq = read32(buf, l4 + 4)
-        ack = read32(buf, l4 + 8)
-        window = buf[l4 + 14] << 8 | buf[l4 + 15]
-        size = l4_end - data
+            return GENERAL
+        seq = numbers >> 32
+        ack = numbers & MASK
+        size = end - data
         if side == PRIMARY:
             right = (ack + (window << c.p_scale)) & MASK if c.p_scale >= 0 else 0
             if size == 0:
                 if self.ack_rule and not self.covered(c, ack, right):
-                    return False
+                    return GENERAL
                 self.see_primary(c, ack, right)
                 self.saw_client(c, ack, right)
-                self.send(buf, start, end, vnet_len, headroom, lease)
-                self.count(PRIMARY, RELEASED, 1, end - start)
-                c.last = now
-                return True
+                self.release(f)
+                c.last = f.time
+                return DONE
             if seq != c.p_next:
-                return False
+                return GENERAL
             self.see_primary(c, ack, right)
             c.p_next = (seq + size) & MASK
         else:
             seq = (seq - c.shift) & MASK
             if size and seq != c.s_next:
-                return False
+                return GENERAL
             right = (ack + (window << c.s_scale)) & MASK if c.s_scale >= 0 else 0
             progress = self.see_secondary(c, ack, right)
             if size == 0:
-                self.count(1, DROPPED, 1, end - start)
-                c.last = now
+                self.count(1, DROPPED, 1, f.end - f.start)
+                c.last = f.time
                 if progress and c.owes:
                     self.match(c)
                     self.owed(c)
-                return True
+                return DONE
             c.s_next = (seq + size) & MASK
-        c.last = now
-        f = Frame.__new__(Frame)
-        f.lease = lease
-        f.buf = buf
-        f.start = start
-        f.end = end
+        c.last = f.time
         f.data = data
-        f.headroom = headroom
-        f.vnet_len = vnet_len
         f.seq = seq
         f.size = size
         f.ack = ack
         f.flags = flags
         f.window = window
-        f.time = now
-        self.append(c, side, f)
+        f.order = 0
+        self.link(c, side, f)
         self.match(c)
+        waits = (c.p_tail if side == PRIMARY else c.s_tail) is f
+        if waits:
+            self.hold(c, side, f)
         if progress and c.owes:
             self.owed(c)
-        return True
+        return WAITS if waits else DONE
 
     @cython.ccall
+    @cython.exceptval(-1)
     def covered(self, c: Connection, ack: cython.uint, right: cython.uint) -> cython.bint:
         """Whether the secondary has acknowledged `ack` and opened its window to `right` too."""
         if not c.s_acked or before(c.s_ack, ack):
@@ -460,15 +478,18 @@ class Engine:
         return c.p_scale < 0 or c.s_scale < 0 or not before(c.s_right, right)
 
     @cython.ccall
-    def see_primary(self, c: Connection, ack: cython.uint, right: cython.uint) -> cython.void:
+    @cython.exceptval(-1)
+    def see_primary(self, c: Connection, ack: cython.uint, right: cython.uint) -> cython.int:
         """Remember the primary's largest acknowledgement and right window edge."""
         if not c.p_acked or before(c.p_ack, ack):
             c.p_ack = ack
             c.p_acked = True
         if c.p_scale >= 0 and before(c.p_right, right):
             c.p_right = right
+        return 0
 
     @cython.ccall
+    @cython.exceptval(-1)
     def see_secondary(self, c: Connection, ack: cython.uint, right: cython.uint) -> cython.bint:
         """Remember the secondary's largest acknowledgement and right window edge. Whether either advanced."""
         progress: cython.bint = False
@@ -482,19 +503,18 @@ class Engine:
         return progress
 
     @cython.ccall
-    def saw_client(self, c: Connection, ack: cython.uint, right: cython.uint) -> cython.void:
+    @cython.exceptval(-1)
+    def saw_client(self, c: Connection, ack: cython.uint, right: cython.uint) -> cython.int:
         """Remember the largest acknowledgement and right window edge that left for the client."""
-        if not c.client_acked:
+        if not c.client_acked or before(c.client_ack, ack):
             c.client_ack = ack
+        if not c.client_acked or before(c.client_right, right):
             c.client_right = right
-            c.client_acked = True
-            return
-        if before(c.client_ack, ack):
-            c.client_ack = ack
-        if before(c.client_right, right):
-            c.client_right = right
+        c.client_acked = True
+        return 0
 
     @cython.ccall
+    @cython.exceptval(-1)
     def match(self, c: Connection) -> cython.bint:
         """Compare both streams from `verified` on as far as both are here; release what is verified.
 
@@ -531,6 +551,7 @@ class Engine:
                 n = min(p.size - p_at, s.size - s_at)
                 if not equal_bytes(p.buf, p.data + p_at, s.buf, s.data + s_at, n):
                     c.verified = v
+                    self.enter(c)
                     self.differs(c, v, p, s)
                     return False
                 v = (v + n) & MASK
@@ -543,6 +564,7 @@ class Engine:
                 c.closed = True
             else:
                 c.verified = v
+                self.enter(c)
                 self.differs(c, v, p, s)
                 return False
             if (v - s.seq) & MASK >= s.size + s.fin:
@@ -558,12 +580,24 @@ class Engine:
         return True
 
     @cython.cfunc
+    @cython.exceptval(-1)
+    def enter(self, c: Connection) -> cython.int:
+        """Hold the frame that has just come, the last in its queue: the general path finds all in the accounts."""
+        if c.p_tail is not None:
+            self.hold(c, PRIMARY, c.p_tail)
+        if c.s_tail is not None:
+            self.hold(c, 1, c.s_tail)
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1)
     def leave(self, c: Connection, p: Frame) -> cython.bint:
         """Release the first frame of the primary's queue, all of which is verified."""
         right: cython.uint = (p.ack + (p.window << c.p_scale)) & MASK if c.p_scale >= 0 else 0
         if p.done or p.parts is not None or c.a_head is not None or (
             self.ack_rule and p.flags & ACK and not self.covered(c, p.ack, right)
         ):  # fmt: skip
+            self.enter(c)
             if not self.settle(c, p):
                 return False
             self.take_primary(c)
@@ -573,12 +607,12 @@ class Engine:
         if self.tracer is not None:
             self.tracer(c, p, None, 0, 0)
         self.take_primary(c)
-        self.count(PRIMARY, RELEASED, 1, p.end - p.start)
-        self.send(p.buf, p.start, p.end, p.vnet_len, p.headroom, p.lease)
+        self.release(p)
         return True
 
     @cython.ccall
-    def refresh(self, c: Connection) -> cython.void:
+    @cython.exceptval(-1)
+    def refresh(self, c: Connection) -> cython.int:
         """Find where each side's queue ends: a segment that begins there overlaps nothing that is held, and needs no
         more than to be put behind it, unless a FIN is in the queue. p_fast, s_fast: whether none is."""
         f: Frame = c.p_head
@@ -586,7 +620,7 @@ class Engine:
         c.p_next = c.s_next = c.verified
         c.p_fast = c.s_fast = True
         while f is not None:
-            end = (f.seq + f.size + f.fin) & MASK
+            end = end_of(f)
             if before(c.p_next, end):
                 c.p_next = end
             if f.fin:
@@ -594,88 +628,84 @@ class Engine:
             f = f.next
         f = c.s_head
         while f is not None:
-            c.s_next = (f.seq + f.size + f.fin) & MASK
+            c.s_next = end_of(f)
             if f.fin:
                 c.s_fast = False
             f = f.next
+        return 0
+
+    @cython.ccall
+    def in_front(self, c: Connection, place: cython.uint) -> Optional[Frame]:  # noqa: UP045
+        """The last frame in the secondary's queue that ends at or before this place."""
+        found: Optional[Frame] = None  # noqa: UP045
+        f: Optional[Frame] = c.s_head  # noqa: UP045
+        if c.s_tail is not None and not before(place, end_of(c.s_tail)):
+            return c.s_tail
+        while f is not None and not before(place, end_of(f)):
+            found = f
+            f = f.next
+        return found
 
     # UDP
 
     @cython.cfunc
+    @cython.exceptval(-1)
     def ordinary_udp(
         self,
         side: cython.int,
+        f: Frame,
         buf: bytearray,
-        start: cython.Py_ssize_t,
-        end: cython.Py_ssize_t,
         key: cython.Py_ssize_t,
-        key_len: cython.Py_ssize_t,
         l4: cython.Py_ssize_t,
-        l4_end: cython.Py_ssize_t,
-        vnet_len: cython.uint,
-        headroom: cython.uint,
-        lease: object,
-        now: cython.double,
-    ) -> cython.bint:
+        end: cython.Py_ssize_t,
+    ) -> cython.int:
         """Datagrams that arrive in the same order on both sides, and those that are the first to arrive."""
-        c: Connection
-        f: Frame
+        c: Optional[Connection]  # noqa: UP045
+        other: Frame
         size: cython.Py_ssize_t
-        if l4_end - l4 < 8:
-            return False
-        size = (buf[l4 + 4] << 8 | buf[l4 + 5]) - 8
-        if size < 0 or size + 8 > l4_end - l4:
-            return False
-        c = self.find(side, self.udp, UDP, buf, key, key_len)
+        if end - l4 < 8:
+            return GENERAL
+        size = read16(buf, l4 + 4)
+        if size < 8 or size > end - l4:
+            return GENERAL
+        c = self.find(self.udp, UDP, buf, key, l4 + 4)
         if c is None or not (c.p_fast and c.s_fast):
-            return False
-        if side == PRIMARY:
-            f = c.s_head
-            if f is not None:
-                if c.p_head is not None or f.size != size or not equal_bytes(f.buf, f.data, buf, l4 + 8, size):
-                    return False
-                self.use_up(c)
-                c.verified_bytes += size
-                self.verified_bytes += size
-                c.last = now
-                self.count(PRIMARY, RELEASED, 1, end - start)
-                self.send(buf, start, end, vnet_len, headroom, lease)
-                return True
-        else:
-            f = c.p_head
-            if f is not None:
-                if (
-                    c.s_head is not None or f.parts is not None or f.size != size
-                    or not equal_bytes(f.buf, f.data, buf, l4 + 8, size)
-                ):  # fmt: skip
-                    return False
-                self.take_primary(c)
-                c.verified_bytes += size
-                self.verified_bytes += size
-                c.last = now
-                self.count(PRIMARY, RELEASED, 1, f.end - f.start)
-                self.send(f.buf, f.start, f.end, f.vnet_len, f.headroom, f.lease)
-                self.count(1, DROPPED, 1, end - start)
-                return True
-        c.last = now
-        f = Frame.__new__(Frame)
-        f.lease = lease
-        f.buf = buf
-        f.start = start
-        f.end = end
+            return GENERAL
         f.data = l4 + 8
-        f.headroom = headroom
-        f.vnet_len = vnet_len
-        f.size = size
-        f.time = now
-        self.append(c, side, f)
-        return True
+        f.size = size - 8
+        other = c.s_head if side == PRIMARY else c.p_head
+        if other is None:
+            f.order = 0
+            self.append(c, side, f)
+            c.last = f.time
+            return WAITS
+        if (c.p_head if side == PRIMARY else c.s_head) is not None or not same_datagram(f, other):
+            return GENERAL
+        if side == PRIMARY:
+            self.use_up(c)
+            self.release(f)
+        else:
+            self.take_primary(c)
+            self.release(other)
+            self.count(1, DROPPED, 1, f.end - f.start)
+        c.verified_bytes += f.size
+        self.verified_bytes += f.size
+        c.last = f.time
+        return DONE
 
     # Queues and accounts
 
     @cython.ccall
-    def append(self, c: Connection, side: cython.int, f: Frame) -> cython.void:
+    @cython.exceptval(-1)
+    def append(self, c: Connection, side: cython.int, f: Frame) -> cython.int:
         """Put a frame at the end of a side's queue."""
+        self.link(c, side, f)
+        return self.hold(c, side, f)
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def link(self, c: Connection, side: cython.int, f: Frame) -> cython.int:
+        """`append` without the accounts: the frame may be on its way out at once."""
         if side == PRIMARY:
             if c.p_tail is None:
                 c.p_head = f
@@ -688,19 +718,20 @@ class Engine:
             else:
                 c.s_tail.next = f
             c.s_tail = f
-        self.hold(c, side, f)
+        return 0
 
     @cython.ccall
-    def hold(self, c: Connection, side: cython.int, f: Frame) -> cython.void:
-        """Enter a frame that was put in a queue into the accounts. Pieces count with the last one of their frame."""
+    @cython.exceptval(-1)
+    def hold(self, c: Connection, side: cython.int, f: Frame) -> cython.int:
+        """Enter a frame that was put in a queue into the accounts, unless it is there already. Pieces count with the
+        last one of their frame."""
         size: cython.uint
-        if f.more:
-            return
+        if f.more or f.order:
+            return 0
         self.order += 1
         f.order = self.order
-        size = f.weight()
-        self.tally[side * SIDE + HELD] += f.frames()
-        self.tally[side * SIDE + HELD + 1] += size
+        size = weight_of(f)
+        self.count(side, HELD, count_of(f), size)
         if side == PRIMARY:
             c.p_count += 1
             c.p_bytes += size
@@ -711,16 +742,19 @@ class Engine:
             c.s_bytes += size
             if c.s_count == self.max_queue:
                 self.s_crowded += 1
+        return 0
 
     @cython.ccall
-    def unhold(self, c: Connection, side: cython.int, f: Frame) -> cython.void:
+    @cython.exceptval(-1)
+    def unhold(self, c: Connection, side: cython.int, f: Frame) -> cython.int:
         """Undo `hold`: the frame is leaving its queue."""
-        size: cython.uint
-        if f.more:
-            return
-        size = f.weight()
-        self.tally[side * SIDE + HELD] -= f.frames()
-        self.tally[side * SIDE + HELD + 1] -= size
+        size: cython.longlong
+        frames: cython.longlong
+        if f.more or not f.order:
+            return 0
+        size = weight_of(f)
+        frames = count_of(f)
+        self.count(side, HELD, -frames, -size)
         if side == PRIMARY:
             if c.p_count == self.max_queue:
                 self.p_crowded -= 1
@@ -731,6 +765,7 @@ class Engine:
                 self.s_crowded -= 1
             c.s_count -= 1
             c.s_bytes -= size
+        return 0
 
     @cython.ccall
     def take_primary(self, c: Connection) -> Frame:
@@ -744,7 +779,8 @@ class Engine:
         return f
 
     @cython.ccall
-    def use_up(self, c: Connection) -> cython.void:
+    @cython.exceptval(-1)
+    def use_up(self, c: Connection) -> cython.int:
         """Drop the first of the secondary's queue: it has served its purpose."""
         f: Frame = c.s_head
         c.s_head = f.next
@@ -753,19 +789,30 @@ class Engine:
         f.next = None
         self.unhold(c, 1, f)
         if not f.more:
-            self.count(1, DROPPED, f.frames(), f.weight())
+            self.count(1, DROPPED, count_of(f), weight_of(f))
+        return 0
 
     @cython.ccall
+    @cython.exceptval(-1)
     def count(
         self, side: cython.int, column: cython.int, frames: cython.longlong, size: cython.longlong
-    ) -> cython.void:
+    ) -> cython.int:
         """Add to an account."""
-        self.tally[side * SIDE + column] += frames
-        self.tally[side * SIDE + column + 1] += size
+        self.cells[side * SIDE + column] += frames
+        self.cells[side * SIDE + column + 1] += size
+        return 0
 
     # The way out
 
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def release(self, f: Frame) -> cython.int:
+        """Let one of the primary's frames leave as it came."""
+        self.count(PRIMARY, RELEASED, 1, f.end - f.start)
+        return self.send(f.buf, f.start, f.end, f.vnet_len, f.headroom, f.lease)
+
     @cython.ccall
+    @cython.exceptval(-1)
     def send(
         self,
         buf: bytearray,
@@ -774,34 +821,67 @@ class Engine:
         vnet_len: cython.uint,
         headroom: cython.uint,
         lease: object,
-    ) -> cython.void:
+    ) -> cython.int:
         """Add a frame to the output; with headroom, frames that lie one behind the other leave as one range."""
         if headroom == 0:
             self.flush()
             self.output.append((buf, start, end, vnet_len, lease))
-            return
+            return 0
         if buf is self.out_buf and start - headroom == self.out_end:
             self.out_end = end
-            return
-        self.flush()
+            return 0
+        self.close()
         self.out_buf = buf
         self.out_start = start - headroom
         self.out_end = end
         self.out_lease = lease
+        return 0
 
     @cython.ccall
-    def send_made(self, frame: bytes, vnet_len: cython.int) -> cython.void:
+    @cython.exceptval(-1)
+    def send_made(self, frame: bytes, vnet_len: cython.int) -> cython.int:
         """Add a frame that the comparator made or altered to the output."""
         self.flush()
         self.output.append((frame, 0, len(frame), vnet_len, None))
+        return 0
 
-    @cython.ccall
-    def flush(self) -> cython.void:
-        """Close the range that is being collected."""
-        if self.out_buf is not None:
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def close(self) -> cython.int:
+        """End the range that is being collected. A long one leaves from where it is, a short one is copied behind those
+        before it: that costs less than an output of its own."""
+        size: cython.Py_ssize_t = self.out_end - self.out_start
+        if self.out_buf is None:
+            return 0
+        if size >= SHORT:
+            self.flush_gathered()
             self.output.append((self.out_buf, self.out_start, self.out_end, -1, self.out_lease))
-            self.out_buf = None
-            self.out_lease = None
+        else:
+            if self.gathered_end + size > len(self.gathered):
+                self.flush_gathered()
+                self.gathered = bytearray(GATHERED)
+                self.gathered_start = self.gathered_end = 0
+            copy_bytes(self.gathered, self.gathered_end, self.out_buf, self.out_start, size)
+            self.gathered_end += size
+        self.out_buf = None
+        self.out_lease = None
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def flush_gathered(self) -> cython.int:
+        """What was copied together becomes an output."""
+        if self.gathered_end > self.gathered_start:
+            self.output.append((self.gathered, self.gathered_start, self.gathered_end, -1, None))
+            self.gathered_start = self.gathered_end
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def flush(self) -> cython.int:
+        """End everything that is being collected."""
+        self.close()
+        return self.flush_gathered()
 
     def take_output(self) -> list:
         """Everything released since the last call, in order."""
@@ -813,10 +893,8 @@ class Engine:
     def forget(self, table: dict, c: Connection) -> None:
         """Take a connection out of its table."""
         c.p_fast = c.s_fast = False
-        if self.p_recent is c:
-            self.p_recent = None
-        if self.s_recent is c:
-            self.s_recent = None
+        if self.recent[c.slot] is c:
+            self.recent[c.slot] = None
         if table.get(c.key) is c:
             del table[c.key]
 
@@ -888,13 +966,15 @@ class Engine:
         return frames
 
     @cython.cfunc
-    def rebase(self, c: Connection, frames: list, keep: cython.bint) -> cython.void:
+    @cython.exceptval(-1)
+    def rebase(self, c: Connection, frames: list, keep: cython.bint) -> cython.int:
         f: Frame
+        following: Frame
         while c.p_head is not None:
             f = self.take_primary(c)
             frames.append((f.order, c, f))
-            if c.kind == TCP and (not c.started or before(c.verified, (f.seq + f.size + f.fin) & MASK)):
-                c.verified = (f.seq + f.size + f.fin) & MASK
+            if c.kind == TCP and (not c.started or before(c.verified, end_of(f))):
+                c.verified = end_of(f)
                 c.started = True
                 if f.fin:
                     c.closed = True
@@ -912,7 +992,7 @@ class Engine:
                 frames.append((f.order, c, f))
             c.control = None
         while c.s_head is not None and not (
-            keep and before(c.verified, (c.s_head.seq + c.s_head.size + c.s_head.fin) & MASK)
+            keep and before(c.verified, end_of(c.s_head))
         ):  # fmt: skip
             self.use_up(c)
         if not keep:
@@ -924,17 +1004,78 @@ class Engine:
         c.partial = False
         # The next segment of either side goes the general way, which sets these.
         c.p_fast = c.s_fast = False
+        return 0
 
 
 @cython.cfunc
-def detach_queue(f: Optional[Frame]) -> cython.void:  # noqa: UP045
-    while f is not None:
-        f.detach()
-        f = f.next
+def fresh(buf: bytearray, headroom: cython.uint, lease: object, now: cython.double) -> Frame:
+    """A frame somewhere in this buffer."""
+    f: Frame = Frame.__new__(Frame)
+    f.buf = buf
+    f.headroom = headroom
+    f.lease = lease
+    f.time = now
+    return f
 
 
 @cython.cfunc
 @cython.inline
+@cython.exceptval(0xFFFFFFFF, check=True)
+def count_of(f: Frame) -> cython.uint:
+    """How many frames of the wire this is."""
+    return 1 if f.parts is None else len(f.parts)
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(0xFFFFFFFF, check=True)
+def weight_of(f: Frame) -> cython.uint:
+    """How many bytes these frames have."""
+    return f.end - f.start if f.parts is None else weight_of_parts(f.parts)
+
+
+@cython.cfunc
+@cython.exceptval(0xFFFFFFFF, check=True)
+def weight_of_parts(parts: list) -> cython.uint:
+    part: Frame
+    size: cython.uint = 0
+    for part in parts:
+        size += part.end - part.start
+    return size
+
+
+@cython.cfunc
+@cython.exceptval(-1)
+def same_datagram(a: Frame, b: Frame) -> cython.bint:
+    """Whether two datagrams, none of them in fragments, have the same payload."""
+    whole: cython.bint = a.parts is None and b.parts is None
+    return whole and a.size == b.size and equal_bytes(a.buf, a.data, b.buf, b.data, a.size)
+
+
+@cython.cfunc
+@cython.exceptval(-1)
+def detach_queue(f: Optional[Frame]) -> cython.int:  # noqa: UP045
+    while f is not None:
+        f.detach()
+        f = f.next
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1)
+def unlink(f: Optional[Frame]) -> cython.int:  # noqa: UP045
+    """Take a queue apart from its head on."""
+    following: Frame
+    while f is not None:
+        following = f.next
+        f.next = None
+        f = following
+    return 0
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
 def before(a: cython.uint, b: cython.uint) -> cython.bint:
     """Whether place a comes before place b."""
     return ((a - b) & MASK) >> 31 != 0
@@ -942,17 +1083,65 @@ def before(a: cython.uint, b: cython.uint) -> cython.bint:
 
 @cython.cfunc
 @cython.inline
-def read32(buf: bytearray, at: cython.Py_ssize_t) -> cython.uint:
-    return (
-        cython.cast(cython.uint, buf[at]) << 24
-        | cython.cast(cython.uint, buf[at + 1]) << 16
-        | cython.cast(cython.uint, buf[at + 2]) << 8
-        | cython.cast(cython.uint, buf[at + 3])
-    )
+@cython.exceptval(0xFFFFFFFF, check=True)
+def end_of(f: Frame) -> cython.uint:
+    """The place behind a frame's last, FIN included."""
+    return (f.seq + f.size + f.fin) & MASK
+
+
+@cython.cfunc
+@cython.exceptval(0xFFFFFFFF, check=True)
+def outside() -> cython.uint:
+    raise IndexError("outside a frame")
 
 
 @cython.cfunc
 @cython.inline
+@cython.exceptval(0xFFFFFFFF, check=True)
+def read16(buf: bytearray, at: cython.Py_ssize_t) -> cython.uint:
+    """The 16-bit number there, big endian. C's pointers know no bounds, so they are checked here."""
+    if at < 0 or at + 2 > len(buf):
+        return outside()
+    if cython.compiled:
+        p = cython.cast(cython.p_uchar, PyByteArray_AS_STRING(buf)) + at  # noqa: F821
+        return p[0] << 8 | p[1]
+    return int.from_bytes(buf[at : at + 2], "big")
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(0xFFFFFFFF, check=True)
+def read32(buf: bytearray, at: cython.Py_ssize_t) -> cython.uint:
+    """The 32-bit number there, big endian."""
+    if at < 0 or at + 4 > len(buf):
+        return outside()
+    if cython.compiled:
+        p = cython.cast(cython.p_uchar, PyByteArray_AS_STRING(buf)) + at  # noqa: F821
+        return cython.cast(cython.uint, p[0]) << 24 | p[1] << 16 | p[2] << 8 | p[3]
+    return int.from_bytes(buf[at : at + 4], "big")
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(0xFFFFFFFFFFFFFFFF, check=True)
+def read64(buf: bytearray, at: cython.Py_ssize_t) -> cython.ulonglong:
+    """The 64-bit number there, big endian."""
+    return cython.cast(cython.ulonglong, read32(buf, at)) << 32 | read32(buf, at + 4)
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def slot_of(buf: bytearray, end: cython.Py_ssize_t) -> cython.Py_ssize_t:
+    """Where in `Engine.recent` the connection belongs whose key ends there: a multiplicative hash (Knuth, 6.4) of the
+    ports and of what is in front of them, eight bytes of the addresses."""
+    h: cython.ulonglong = (read64(buf, end - 12) * FACTOR + read32(buf, end - 4)) * FACTOR & MASK64
+    return h >> RECENT_SHIFT
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
 def equal_bytes(
     a: bytearray, i: cython.Py_ssize_t, b: bytearray, j: cython.Py_ssize_t, n: cython.Py_ssize_t
 ) -> cython.bint:
@@ -960,16 +1149,33 @@ def equal_bytes(
     if i < 0 or j < 0 or n < 0 or i + n > len(a) or j + n > len(b):
         raise IndexError("comparison outside a frame")
     if cython.compiled:
-        return memcmp(cython.cast(cython.p_char, a) + i, cython.cast(cython.p_char, b) + j, n) == 0  # noqa: F821
+        return memcmp(PyByteArray_AS_STRING(a) + i, PyByteArray_AS_STRING(b) + j, n) == 0  # noqa: F821
     return a[i : i + n] == b[j : j + n]
 
 
 @cython.cfunc
 @cython.inline
+@cython.exceptval(-1)
 def equal_key(key: bytes, buf: bytearray, at: cython.Py_ssize_t, n: cython.Py_ssize_t) -> cython.bint:
     """Whether buf[at:at + n] == key."""
     if len(key) != n or at < 0 or at + n > len(buf):
         return False
     if cython.compiled:
-        return memcmp(cython.cast(cython.p_char, key), cython.cast(cython.p_char, buf) + at, n) == 0  # noqa: F821
+        return memcmp(PyBytes_AS_STRING(key), PyByteArray_AS_STRING(buf) + at, n) == 0  # noqa: F821
     return buf[at : at + n] == key
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def copy_bytes(
+    to: bytearray, i: cython.Py_ssize_t, source: bytearray, j: cython.Py_ssize_t, n: cython.Py_ssize_t
+) -> cython.int:
+    """to[i:i + n] = source[j:j + n]. memcpy knows no bounds, so they are checked here."""
+    if i < 0 or j < 0 or n < 0 or i + n > len(to) or j + n > len(source):
+        raise IndexError("copy outside a buffer")
+    if cython.compiled:
+        memcpy(PyByteArray_AS_STRING(to) + i, PyByteArray_AS_STRING(source) + j, n)  # noqa: F821
+    else:
+        to[i : i + n] = source[j : j + n]
+    return 0

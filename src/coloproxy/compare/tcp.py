@@ -206,10 +206,8 @@ class Tcp:
         """The places of low..high that are neither verified nor stored: (stored frame in front, from, to)."""
         gaps: list[tuple[Frame | None, int, int]] = []
         place = max(low, 0) if c.started else low
-        previous: Frame | None = None
-        held = c.s_head
-        if c.s_tail is not None and distance(base, end_of(c.s_tail)) <= place:
-            previous, held = c.s_tail, None
+        previous: Frame | None = self.engine.in_front(c, add(base, place))
+        held = c.s_head if previous is None else previous.next
         while held is not None and distance(base, held.seq) < high:
             start = distance(base, held.seq)
             if place < start:
