@@ -48,9 +48,10 @@ class Connection:
     `key` finds it by what a replica sends, `client_key` by what the client sends. `known`: both replicas' numbers are,
     and `offset` is their difference; `stamped`: timestamps are translated too, by `ts_offset`. `fast`: ordinary
     segments need nothing but translation. p_isn, s_isn, client_isn: the numbers of the SYNs; next_isn: that of a SYN
-    of the client that may begin the key anew; s_stamp: the timestamp in the secondary's last SYN; s_fin: the place
-    behind its FIN, as the primary numbers it; each None until seen. `raw_syn`: the secondary's SYN went by before the
-    primary's number was known, as it was, and is to go on doing so. `waiting`: frames that wait for the numbers.
+    of the client that may begin the key anew; p_stamp, s_stamp: the timestamps in the replicas' last SYNs; s_fin: the
+    place behind the secondary's FIN, as the primary numbers it; each None until seen. `raw_syn`: the secondary's SYN
+    went by as it was, before the primary's number was known, and is to go on doing so. `waiting`: frames that wait for
+    the numbers.
     """
 
     key = cython.declare(bytes, visibility="public")
@@ -68,6 +69,7 @@ class Connection:
     s_isn = cython.declare(object, visibility="public")
     client_isn = cython.declare(object, visibility="public")
     next_isn = cython.declare(object, visibility="public")
+    p_stamp = cython.declare(object, visibility="public")
     s_stamp = cython.declare(object, visibility="public")
     s_fin = cython.declare(object, visibility="public")
     waiting = cython.declare(object, visibility="public")
@@ -85,7 +87,7 @@ class Connection:
         self.state = 0
         self.fast = self.known = self.stamped = self.raw_syn = False
         self.offset = self.ts_offset = 0
-        self.p_isn = self.s_isn = self.next_isn = self.s_stamp = self.s_fin = None
+        self.p_isn = self.s_isn = self.next_isn = self.p_stamp = self.s_stamp = self.s_fin = None
         self.client_isn = client_isn
 
 
@@ -337,7 +339,7 @@ class Engine:
             c.stamped = c.raw_syn = False
             c.known = True
             c.s_isn = c.p_isn
-            c.s_stamp = None
+            c.s_stamp = c.p_stamp
         return differed
 
 

@@ -15,8 +15,9 @@ SYN, RST = 0x02, 0x04
 FIRST_FLIGHT = 65535  # bytes: the window of a SYN-ACK, which is never scaled (RFC 7323, 2.2)
 
 
-def learn_primary(c: Connection, isn: int) -> None:
-    """The primary's SYN has this number."""
+def learn_primary(c: Connection, isn: int, stamp: int | None) -> None:
+    """The primary's SYN has this number and this timestamp."""
+    c.p_stamp = stamp
     if c.p_isn != isn:
         c.p_isn = isn
         _settle(c)

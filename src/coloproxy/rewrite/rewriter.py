@@ -6,9 +6,9 @@
 
 All on one host: a batch of the client's goes through `prepare`, to the primary, through `translate`, to the secondary;
 one of either replica's through `translate` (which learns from the primary's) and then to the comparator. On two hosts:
-beside the primary a `Stripper` in front of it; beside the secondary `translate` for the copies of the client's frames
-and for the secondary's. What `translate` keeps back, for the numbers are not known yet, comes from `take_released`
-later: ask it, for both directions, after every call.
+beside the primary a `Stripper` for both directions; beside the secondary `translate` for the copies of the client's
+frames and for the secondary's. What `translate` keeps back, for the numbers are not known yet, comes from
+`take_released` later: ask it, for both directions, after every call.
 """
 
 import weakref

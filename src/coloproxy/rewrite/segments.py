@@ -103,11 +103,9 @@ class Segments:
 
     def _learn(self, c: Connection, source: Source, packet: Packet, buf: bytearray) -> None:
         known = c.known
-        if source is Source.PRIMARY:
-            numbers.learn_primary(c, packet.seq)
-        else:
-            stamps = timestamps(buf, packet.l4 + 20, packet.payload)
-            numbers.learn_secondary(c, packet.seq, stamps[0] if stamps else None)
+        stamps = timestamps(buf, packet.l4 + 20, packet.payload)
+        learn = numbers.learn_primary if source is Source.PRIMARY else numbers.learn_secondary
+        learn(c, packet.seq, stamps[0] if stamps else None)
         if c.known and not known:
             tracing.learned(c)
 

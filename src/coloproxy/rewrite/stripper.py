@@ -1,4 +1,4 @@
-"""SYNs without timestamps, for both replicas: the part of rewriting that stands in front of the primary."""
+"""SYNs without timestamps, for both replicas and their clients: the part of rewriting that the primary needs too."""
 
 from coloproxy.packet.parse import Kind, Malformed, parse
 from coloproxy.rewrite.accounts import PASSED
@@ -9,9 +9,10 @@ from coloproxy.rewrite.sources import Source
 
 
 class Stripper:
-    """Takes the timestamps option out of the client's SYNs, in place. `stripped` counts those that had one.
+    """Takes the timestamps option out of SYNs, in place: the client's and, of connections that the replicas open, the
+    primary's. `stripped` counts those that had one.
 
-    It knows no connections. Where both replicas are on one host `Rewriter.prepare` is it.
+    It knows no connections. Where both replicas are on one host the rewriter does it all, with `prepare`.
     """
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from coloproxy.rewrite.states import OPENING, OVER, State
 
 EVICTED_AT_ONCE = 16  # a full table forgets one in so many, so that it is not searched for each newcomer
 COPIED = ("state", "last", "known", "offset", "stamped", "ts_offset", "raw_syn", "p_isn", "s_isn", "client_isn",
-          "next_isn", "s_stamp", "s_fin")  # fmt: skip
+          "next_isn", "p_stamp", "s_stamp", "s_fin")  # fmt: skip
 # Who has to go first from a full table: what is over, then what may never become a connection (a flood of SYNs must
 # not displace those that live), then the longest silent.
 RANKS = [0 if state in OVER else 1 if state in OPENING else 2 for state in State]
