@@ -133,6 +133,8 @@ class Comparator:
 
     def take_events(self) -> list[Event]:
         """What happened since the last call, in order."""
+        if not self._events and not self._lost_events:
+            return []
         events = list(self._events)
         self._events.clear()
         if self._lost_events:
@@ -162,10 +164,17 @@ class Comparator:
 
     def next_deadline(self) -> float | None:
         """When `tick` should be called; None: not before something else happens."""
-        due = [self._requests.deadline, self._datagrams.deadline, self._fragments.deadline, self._parts_due]
-        due.append(self._context.stale_until if self._tcp.suspects else None)
-        due.append(self._scan_due if len(self._table) else None)
-        return min((d for d in due if d is not None), default=None)
+        due = self._scan_due if self._table else None
+        for other in (
+            self._parts_due,
+            self._requests.deadline,
+            self._datagrams.deadline if self._datagrams.waiting else None,
+            self._fragments.deadline,
+            self._context.stale_until if self._tcp.suspects else None,
+        ):
+            if other is not None and (due is None or other < due):
+                due = other
+        return due
 
     def tick(self, now: float) -> None:
         """Do what is due: timeouts, delayed and repeated requests, parts of large frames."""

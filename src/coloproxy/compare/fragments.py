@@ -35,7 +35,8 @@ class Fragments:
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do."""
-        return min((d for side in self.sides if (d := side.next_deadline) is not None), default=None)
+        first, second = self.sides[0].next_deadline, self.sides[1].next_deadline
+        return first if second is None or (first is not None and first < second) else second
 
     def receive(self, side: Side, packet: Packet, frame: Frame) -> None:
         """Take one fragment."""

@@ -38,6 +38,9 @@ class Table:
     def __len__(self) -> int:
         return sum(len(table) for table in self.by_kind)
 
+    def __bool__(self) -> bool:
+        return any(self.by_kind)
+
     def __iter__(self) -> Iterator[Connection]:
         for table in self.by_kind:
             yield from table.values()

@@ -4,7 +4,7 @@ import abc
 from collections.abc import Callable
 
 from coloproxy.compare.comparator import Batch, Output
-from coloproxy.compare.events import Counts
+from coloproxy.compare.events import Counts, Event, Warned
 from coloproxy.link.flow import Take
 from coloproxy.link.loop import Loop
 
@@ -34,19 +34,24 @@ class Port(abc.ABC):
     `received`, `sent` and `dropped` count frames; dropped are those that came to a port which could not send them.
     `vnet_hdr` says whether frames are carried with a virtio-net header, `plain` that it is always empty: frames have
     whole checksums and a size that every network takes. `keeps`: whether a frame given to this port is
-    referred to after the call, and its buffer must not be altered.
+    referred to after the call, and its buffer must not be altered. `done`: nothing more will ever come.
+    `report(event)` is told what happens to the port itself.
     """
 
     keeps = False
     plain = False
+    done = False
 
-    def __init__(self, name: str, loop: Loop, clock: Callable[[], float], vnet_hdr: bool) -> None:
+    def __init__(
+        self, name: str, loop: Loop, clock: Callable[[], float], report: Callable[[Event], None], *, vnet_hdr: bool
+    ) -> None:
         self.name = name
         self.vnet_hdr = vnet_hdr
         self.take: Take | None = None
         self.received, self.sent, self.dropped = Tally(), Tally(), Tally()
         self._loop = loop
         self._clock = clock
+        self._report = report
         self._full = False
 
     @abc.abstractmethod
@@ -56,6 +61,10 @@ class Port(abc.ABC):
     @abc.abstractmethod
     def read_on(self, wanted: bool) -> None:
         """Whether frames are to be read."""
+
+    @abc.abstractmethod
+    def read(self) -> bool:
+        """Read once, without waiting. False: there is nothing to read now."""
 
     @abc.abstractmethod
     def batch(self, batch: Batch, now: float) -> None:
@@ -73,6 +82,9 @@ class Port(abc.ABC):
     def finish(self) -> None:
         """The turn is over: send what was collected."""
 
+    def settle(self) -> None:
+        """Count what is counted elsewhere, in the kernel."""
+
     def close(self) -> None:
         """Close it for good."""
 
@@ -85,8 +97,12 @@ class Port(abc.ABC):
     def full(self) -> bool:
         """Whether so much waits here that nothing more should be sent; it is left again only when little does."""
         pending = self.pending
-        self._full = pending > FULL if not self._full else pending > EMPTY_ENOUGH
+        if pending or self._full:
+            self._full = pending > (EMPTY_ENOUGH if self._full else FULL)
         return self._full
+
+    def _warn(self, what: str) -> None:
+        self._report(Warned(time=self._clock(), text=f"port {self.name}: {what}"))
 
     def deliver(self, batch: Batch, now: float) -> None:
         """Count a batch that arrived, and hand it on."""

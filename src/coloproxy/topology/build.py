@@ -1,12 +1,13 @@
 """Ports and elements made from a topology's file, and wired."""
 
 from collections.abc import Callable, Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
 from coloproxy.compare.events import Event
 from coloproxy.errors import ColoproxyError
-from coloproxy.link.address import Address, parse_address
+from coloproxy.link.address import parse_address
 from coloproxy.link.arena import Pool
 from coloproxy.link.clock import Clock
 from coloproxy.link.device import PacketPort, TapPort
@@ -20,25 +21,28 @@ from coloproxy.topology.alter import Alter
 from coloproxy.topology.comparing import Comparing
 from coloproxy.topology.element import Element
 from coloproxy.topology.impair import Impair
-from coloproxy.topology.plain import COPY, Buffer, Dump, Mirror
+from coloproxy.topology.plain import COPY, Buffer, Dump, Mirror, Switch
 from coloproxy.topology.redirect import Redirector
 from coloproxy.topology.renumber import Renumber
 from coloproxy.topology.rewriting import Rewriting, Strip
-from coloproxy.topology.wires import IN, OUT, Shape, Wire, parse_wires
+from coloproxy.topology.wires import IN, OUT, Shape, Wire, parse_wires, place
 
 PORT = Shape((IN,), (OUT,), loose=True)
 
 
 class Reach(NamedTuple):
-    """What the frames of a port can come to: ports, and inputs of elements."""
+    """What the frames of a port can come to: ports, and inputs of elements that may not be readable for."""
 
     ports: set[Port]
     inputs: list[tuple[Element, str]]
 
 
+NOWHERE = Reach(set(), [])
+
+
 class Pieces(NamedTuple):
     """A topology's parts. elements: in the order in which frames pass them. every_port: those of the file and those of
-    elements. reaches: for each port from which anything is read, what it leads to."""
+    elements. reaches: what each of these leads to."""
 
     ports: dict[str, Port]
     elements: list[Element]
@@ -52,33 +56,33 @@ class Factory:
 
     def __init__(self, loop: Loop, clock: Clock, pool: Pool, report: Callable[[Event], None]) -> None:
         self.loop, self.clock, self.pool, self.report = loop, clock, pool, report
+        self._taken: dict[tuple[str, str, int], str] = {}  # places of sockets, and who has them
 
     def port(self, name: str, settings: config.PortConfig) -> Port:
         """A port of the file. Raises ColoproxyError."""
-        what = config.kind(name, settings)
-        shared = self.loop, self.clock.now
-        if what == "tap":
-            assert settings.tap is not None
+        config.check(name, settings)
+        shared = self.loop, self.clock.now, self.report
+        if settings.tap is not None:
             return TapPort(name, settings.tap, settings.netns, *shared, self.pool, offload=settings.offload)
-        if what == "packet":
-            assert settings.packet is not None
+        if settings.packet is not None:
             return PacketPort(name, settings.packet, settings.netns, *shared, self.pool)
-        if what == "capture":
-            return CapturePort(name, Path(settings.capture or ""), *shared)
-        return self.framed(name, settings.socket or "", settings.vnet_hdr)
+        if settings.capture is not None:
+            return CapturePort(name, Path(settings.capture), *shared)
+        return self.framed(name, settings.socket or "", settings)
 
-    def framed(self, name: str, address: str, vnet_hdr: bool) -> FramedPort:
+    def framed(self, name: str, text: str, settings: config.PortConfig | config.Redirector) -> FramedPort:
         """A port on a socket. Raises ColoproxyError."""
-        return FramedPort(
-            name, self._address(name, address), self.loop, self.clock.now, self.pool, self.report, vnet_hdr=vnet_hdr
-        )
-
-    @staticmethod
-    def _address(name: str, address: str) -> Address:
         try:
-            return parse_address(address)
+            address = parse_address(text)
         except ColoproxyError as error:
             raise ColoproxyError(f"port {name}: {error}") from None
+        other = self._taken.setdefault(address.place, name)
+        if other != name:
+            raise ColoproxyError(f"ports {other} and {name} have one address, {text}; each needs its own.")
+        return FramedPort(
+            name, address, self.loop, self.clock.now, self.report, self.pool,
+            vnet_hdr=settings.vnet_hdr, patient=settings.without_peer == "wait",
+        )  # fmt: skip
 
     def element(self, name: str, settings: config.ElementConfig) -> Element:
         """An element of the file. Raises ColoproxyError."""
@@ -87,16 +91,18 @@ class Factory:
                 return Mirror(name)
             case config.Redirector():
                 return Redirector(name, settings, self.framed)
+            case config.Switch():
+                return Switch(name)
             case config.Strip():
                 return Strip(name)
             case config.Rewriter():
-                return Rewriting(name, settings, self.clock)
+                return Rewriting(name, settings, self.clock, self.report)
             case config.ComparatorElement():
                 return Comparing(name, settings, self.clock, self.report, self.loop)
             case config.Buffer():
                 return Buffer(name, settings, self.clock.now)
             case config.Dump():
-                return Dump(name, settings)
+                return Dump(name, settings, self.report)
             case config.Impair():
                 return Impair(name, settings)
             case config.Renumber():
@@ -125,21 +131,22 @@ class Wiring:
         self.elements = elements
         self.wires = wires
         self.next = {wire.source: wire.target for wire in wires}
+        # Every port, those of elements too, and the output that leads on from it.
+        self.sources = [(port, (name, OUT)) for name, port in ports.items()]
+        self.sources += [(port, (element.name, OUT)) for element in elements.values() for port in element.ports()]
 
     def pieces(self) -> Pieces:
         for wire in self.wires:
             self._join(wire)
-        for name, element in self.elements.items():
+        elements = self._in_order()
+        for element in elements:
             element.wired()
             if isinstance(element, Mirror):
-                out, copy = list(self._path((name, OUT))), list(self._path((name, COPY)))
+                out, copy = self._path((element.name, OUT)), self._path((element.name, COPY))
                 element.apart = alters(out) or (alters(copy) and keeps(out))
-        inner = [port for element in self.elements.values() for port in element.ports()]
-        self._check_offload()
-        reaches = [(port, self._reach((name, OUT))) for name, port in self.ports.items() if port.take is not None]
-        for element in self.elements.values():
-            reaches += [(port, self._reach((element.name, OUT))) for port in element.ports() if port.take is not None]
-        return Pieces(self.ports, self._in_order(), [*self.ports.values(), *inner], reaches, self.wires)
+        self._check_headers()
+        reaches = [(port, self._reach(source) if port.take else NOWHERE) for port, source in self.sources]
+        return Pieces(self.ports, elements, [port for port, _ in self.sources], reaches, self.wires)
 
     def _join(self, wire: Wire) -> None:
         (name, channel), (following, entrance) = wire
@@ -170,30 +177,37 @@ class Wiring:
     def _reach(self, source: tuple[str, str]) -> Reach:
         path = list(self._path(source))
         ports = {each for each in path if isinstance(each, Port)}
-        return Reach(ports, [each for each in path if isinstance(each, tuple)])
+        # Only where it may say no need an element be asked whether it can be read for.
+        asked = [each for each in path if isinstance(each, tuple) and type(each[0]).readable is not Element.readable]
+        return Reach(ports, asked)
 
     def _in_order(self) -> list[Element]:
-        """The elements, each behind those whose frames it gets."""
-        order: dict[Element, None] = {}
-        for name in self.ports:
-            path = [each[0] for each in self._path((name, OUT)) if isinstance(each, tuple)]
-            for element in path:
-                order.pop(element, None)
-                order[element] = None
-        for element in self.elements.values():
-            order.setdefault(element)
-        return list(order)
+        """The elements, each behind those whose frames it gets. Raises ColoproxyError if there is a circle."""
+        inputs: dict[tuple[str, str], set[tuple[str, str]]] = {}  # what leads there, by input
+        for (name, channel), target in self.next.items():
+            element = self.elements.get(name)
+            inside = element.shape.inputs if element else ()
+            from_here = {(name, each) for each in inside if element and channel in element.leads_to(each)}
+            inputs.setdefault(target, set()).update(from_here)
+        try:
+            order = list(TopologicalSorter({end: sorted(before) for end, before in inputs.items()}).static_order())
+        except CycleError as error:
+            circle = " -> ".join(place(end, IN) for end in error.args[1])
+            raise ColoproxyError(f"wires: frames would go round for ever: {circle}; take one of these away.") from None
+        last = {name: at for at, (name, _) in enumerate(order)}
+        return sorted(self.elements.values(), key=lambda element: last.get(element.name, -1))
 
-    def _check_offload(self) -> None:
-        """Frames that count on their receiver to cut and sum them may not come to one that is not told so."""
-        for name, port in self.ports.items():
+    def _check_headers(self) -> None:
+        """Frames with virtio-net headers, which count on their receiver to cut and sum them, may not come to a port
+        that has no place for these headers."""
+        for port, source in self.sources:
             if not port.vnet_hdr or port.plain:
                 continue
-            for each in self._path((name, OUT)):
+            for each in self._path(source):
                 if isinstance(each, Port) and not each.vnet_hdr:
                     raise ColoproxyError(
-                        f"wires: frames of port {name} have virtio-net headers, and port {each.name} has none: set"
-                        f" offload = false at {name}, or vnet_hdr = true at {each.name}."
+                        f"wires: frames of port {port.name} have virtio-net headers, and port {each.name} has none:"
+                        f" set vnet_hdr at {each.name}, or have {port.name} do without."
                     )
 
 

@@ -13,6 +13,7 @@ from coloproxy.link.arena import Pool
 from coloproxy.link.clock import Clock
 from coloproxy.link.log import EventLog
 from coloproxy.link.loop import Loop
+from coloproxy.link.playback import CapturePort
 from coloproxy.rewrite.rewriter import Rewriter
 from coloproxy.rewrite.sources import Source
 from coloproxy.topology.build import Pieces, build
@@ -20,10 +21,11 @@ from coloproxy.topology.comparing import Comparing
 from coloproxy.topology.config import Topology
 from coloproxy.topology.control import Command, Control
 from coloproxy.topology.element import Element
+from coloproxy.topology.plain import Switch
 from coloproxy.topology.rewriting import Rewriting
 
 LENT = 16  # receive buffers in use at which what is held is copied out of them
-LAST_READS = 4  # looks at the ports before a checkpoint is taken to be complete
+LAST_READS = 4  # reads of each port before a checkpoint is taken to be complete
 LAST_WRITES = 0.5  # seconds that those who read have at the end
 
 
@@ -45,11 +47,12 @@ class Runner:
         self._compact_at = LENT
         self._stopping = False
         self.pieces: Pieces = build(topology, self.loop, self.clock, self._pool, log.write)
+        self._finite = all(isinstance(port, CapturePort) for port in self.pieces.every_port if port.take is not None)
         self._timed = [each for each in self.pieces.elements if type(each).deadline is not Element.deadline]
         self._comparing = [each for each in self.pieces.elements if isinstance(each, Comparing)]
         self._rewriting = [each for each in self.pieces.elements if isinstance(each, Rewriting)]
         for element in self._comparing:
-            element.drain = self._drain
+            element.completed = self._checkpoint_completed
         self._control = Control(topology.control, self.loop, self._commands()) if topology.control else None
 
     # The life of the process
@@ -63,7 +66,7 @@ class Runner:
                 each.open()
             self._log.write(Running(time=self.clock.now(), name=self._topology.name, ports=list(self.pieces.ports)))
             self._gate()
-            while not self._stopping:
+            while not (self._stopping or self._played()):
                 self._turn()
             self._finish()
         finally:
@@ -80,14 +83,24 @@ class Runner:
         """End `run` after this turn."""
         self._stopping = True
 
+    def _played(self) -> bool:
+        """Whether all there is to read are captures, and these are over, and nothing more will come of it."""
+        return (
+            self._finite
+            and all(port.done for port in self.pieces.every_port if port.take is not None)
+            and all(element.idle for element in self.pieces.elements)
+            and not any(port.pending for port in self.pieces.every_port)
+        )
+
     def _turn(self) -> None:
-        due = min((when for each in self._timed if (when := each.deadline()) is not None), default=math.inf)
+        dues = [each.deadline() for each in self._timed]
+        due = min((when for when in dues if when is not None), default=math.inf)
         self.loop.turn(math.inf if due == math.inf else self.clock.monotonic(due))
         now = self.clock.now()
-        for each in self._timed:
-            when = each.deadline()
-            if when is not None and when <= now:
-                each.tick(now)
+        if due <= now:
+            for each, when in zip(self._timed, dues):
+                if when is not None and when <= now:
+                    each.tick(now)
         self._pass_on(now)
         if self._pool.lent > self._compact_at:
             self._compact()
@@ -101,21 +114,16 @@ class Runner:
 
     def _gate(self) -> None:
         """Read each port, unless what it leads to is full."""
-        full = {port for port in self.pieces.every_port if port.full}
+        full = [port for port in self.pieces.every_port if port.full]
         if full:
             self.clock.stop()  # what waits meanwhile does not grow old
         else:
             self.clock.go_on()
         for port, reach in self.pieces.reaches:
-            wanted = not (full and full & reach.ports)
+            wanted = not (full and reach.ports.intersection(full))
             for element, channel in reach.inputs:
                 wanted = wanted and element.readable(channel)
             port.read_on(wanted)
-
-    def _drain(self) -> None:
-        """Read what the ports have, as far as that goes without waiting."""
-        for _ in range(LAST_READS):
-            self.loop.turn(0.0)
 
     def _compact(self) -> None:
         for element in self._comparing:
@@ -150,19 +158,23 @@ class Runner:
             "failover primary": lambda: self._failover(Source.PRIMARY),
         }
 
-    def _checkpoint_completed(self) -> dict[str, int]:
+    def _checkpoint_completed(self) -> None:
+        """The secondary is a copy of the primary, and both stand still: what they said before is on its way to us."""
+        for port, _ in self.pieces.reaches:
+            for _ in range(LAST_READS):
+                if not port.read():
+                    break
+        now = self.clock.now()
         for element in self._comparing:
-            element.checkpoint_completed()
+            element.comparator.checkpoint_completed(now)
         for rewriting in self._rewriting:
-            rewriting.rewriter.checkpoint_completed(self.clock.now())
-        return {}
+            rewriting.rewriter.checkpoint_completed(now)
 
-    def _checkpoint_failed(self) -> dict[str, int]:
+    def _checkpoint_failed(self) -> None:
         for element in self._comparing:
             element.comparator.checkpoint_failed(self.clock.now())
-        return {}
 
-    def _failover(self, survivor: Source) -> dict[str, int]:
+    def _failover(self, survivor: Source) -> None:
         """One replica goes on alone."""
         now = self.clock.now()
         parts: list[Comparator | Rewriter] = [each.comparator for each in self._comparing]
@@ -172,7 +184,9 @@ class Runner:
                 each.failover_to_secondary(now)
             else:
                 each.primary_alone(now)
-        return {}
+        for switch in self.pieces.elements:
+            if isinstance(switch, Switch) and survivor is Source.SECONDARY:
+                switch.turn()
 
     # What is said of it
 
@@ -183,6 +197,8 @@ class Runner:
         self._log.write(self._account())
 
     def _account(self) -> TopologyState:
+        for each in self.pieces.every_port:
+            each.settle()
         return TopologyState(
             time=self.clock.now(),
             name=self._topology.name,
