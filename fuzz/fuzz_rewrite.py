@@ -42,6 +42,7 @@ MODELS: dict[Source, list[bytes]] = {
         client(flags=FIN | ACK), client(flags=RST), client(seq=C_ISN, flags=SYN | ACK),
         client(seq=C_ISN, ack=0, flags=SYN, options=syn_options(stamps=True), **V6), client(b"x", **V6),
         client(b"x", vlan=(3,)), client(seq=C_ISN, ack=0, flags=SYN, vlan=(3,)),
+        frames.icmp(b"\0" * 4 + replica(seq=P_ISN + 1)[14:42], kind=3, code=4, src="10.0.0.1", dst="10.0.0.2"),
     ],
     Source.PRIMARY: [
         P_SYN_ACK, replica(seq=P_ISN, ack=0, flags=SYN), replica(b"data", seq=P_ISN + 1),

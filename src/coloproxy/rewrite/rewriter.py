@@ -24,6 +24,7 @@ from coloproxy.rewrite.accounts import DROPPED, HELD, PASSED, TRANSLATED, Accoun
 from coloproxy.rewrite.batch import Batch
 from coloproxy.rewrite.config import Config
 from coloproxy.rewrite.engine import Connection, Engine
+from coloproxy.rewrite.quoted import ERRORS, quoted_segment, shift_quoted
 from coloproxy.rewrite.segments import SYN, Segments
 from coloproxy.rewrite.sources import Source
 from coloproxy.rewrite.states import State
@@ -210,9 +211,20 @@ class Rewriter:
             return PASSED
         if packet.kind == Kind.TCP:
             return self._segment(Source(source), packet, buf)
+        if packet.kind in ERRORS and source == Source.CLIENT:
+            return self._icmp(packet, buf)
         if packet.fragment is not None and packet.protocol == PROTO_TCP:
             self._fragments += 1
         return PASSED
+
+    def _icmp(self, packet: Packet, buf: bytearray) -> int:
+        """An ICMP message from the client's side: it may be about a segment of the primary's."""
+        quoted = quoted_segment(packet, buf)
+        c = self._engine.by_replica.get(quoted[0]) if quoted else None
+        if quoted is None or c is None or not c.known:
+            return PASSED
+        shift_quoted(packet, buf, quoted[1], c.offset)
+        return TRANSLATED
 
     def _segment(self, source: Source, packet: Packet, buf: bytearray) -> int:
         if source is Source.PRIMARY and not packet.flags & SYN:
