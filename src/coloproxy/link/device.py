@@ -13,17 +13,21 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
+from typing import TextIO
 
 from coloproxy.compare.comparator import Batch, Output
+from coloproxy.compare.events import Event
 from coloproxy.errors import ColoproxyError
 from coloproxy.link.arena import Arena, Pool
 from coloproxy.link.burst import BURST, Burst, write_batch, write_outputs
+from coloproxy.link.flow import resized
 from coloproxy.link.loop import READ, WRITE, Loop
 from coloproxy.link.netns import inside
 from coloproxy.link.port import Port
 
 VNET_LEN = 10
 LARGEST = VNET_LEN + 14 + 8 + 65536  # bytes of a frame: header, Ethernet with two tags, the largest IP packet
+TAG = 4  # bytes of a VLAN tag
 WAITING = 16 << 20  # bytes that may wait for a device; what is more is dropped, and counted
 
 # linux/if_tun.h
@@ -40,9 +44,8 @@ AUXDATA = struct.Struct("IIIHHHH")  # status, len, snaplen, mac, net, vlan_tci, 
 SO_RCVBUFFORCE, SO_SNDBUFFORCE = 33, 32
 BUFFER = 32 << 20  # asked of the kernel for a packet socket's queue
 
-# What a device says to a frame that it will not have; the frame is dropped, the port goes on.
-REFUSED = {errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.ENETDOWN}
-GONE = {errno.ENXIO, errno.ENODEV, errno.EBADFD}  # and what it says when it has been removed, its namespace perhaps
+DOWN = {errno.EIO, errno.ENETDOWN}  # what a device says that is there but not up
+GONE = {errno.ENXIO, errno.ENODEV, errno.EBADFD}  # and when it has been removed, its namespace perhaps
 BUSY = {errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -50,9 +53,10 @@ class DevicePort(Port):
     """A port on a device. What the device does not take at once is copied, and waits here."""
 
     def __init__(
-        self, name: str, device: str, netns: str | None, loop: Loop, clock: Callable[[], float], pool: Pool
-    ) -> None:
-        super().__init__(name, loop, clock, vnet_hdr=True)
+        self, name: str, device: str, netns: str | None, loop: Loop, clock: Callable[[], float],
+        report: Callable[[Event], None], pool: Pool,
+    ) -> None:  # fmt: skip
+        super().__init__(name, loop, clock, report, vnet_hdr=True)
         self.device = device
         self.netns = netns
         self._arena = Arena(pool)
@@ -65,7 +69,7 @@ class DevicePort(Port):
 
     @abc.abstractmethod
     def _open(self) -> int:
-        """Open the device, in the namespace it is in; its descriptor, non-blocking."""
+        """Open the device, in the namespace that we are in now; its descriptor, non-blocking."""
 
     def open(self) -> None:
         with inside(self.netns):
@@ -77,8 +81,9 @@ class DevicePort(Port):
 
     def _bad(self, error: OSError) -> ColoproxyError:
         where = f" in namespace {self.netns}" if self.netns else ""
+        what = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
         hint = "run as root" if isinstance(error, PermissionError) else "is it there, and free?"
-        return ColoproxyError(f"port {self.name}: device '{self.device}'{where}: {error.strerror}; {hint}.")
+        return ColoproxyError(f"port {self.name}: device '{self.device}'{where}: {what}; {hint}")
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -107,33 +112,37 @@ class DevicePort(Port):
         if events & WRITE and self._waiting:
             self._send_waiting()
         if events & ~WRITE and self._reading:
-            self._read()
+            self.read()
 
     # The way in
 
-    def _read(self) -> None:
+    def read(self) -> bool:
+        if self._fd < 0 or self.gone:
+            return False
         arena, burst = self._arena, self._burst
         space = arena.space()
         burst.buf, burst.lease = arena.buf, arena.lease
         arena.at = arena.tail = self._receive(burst, arena.tail, arena.tail + len(space))
-        if burst.error:
-            self._failed(burst.error)
+        if burst.error and burst.error not in DOWN:
+            self._lose(burst.error)
         if burst.count:
             self.received.add(burst.count, burst.size)
             self.hand_on(burst, burst.size, self._clock())
         burst.buf = burst.lease = None
+        return bool(burst.count)
 
     def _receive(self, burst: Burst, at: int, stop: int) -> int:
         """Receive frames to buf[at:stop]; returns where they end."""
         return burst.receive(self._fd, at, stop, LARGEST, VNET_LEN)
 
-    def _failed(self, error: int) -> None:
-        """The device refuses something, or is no longer there: then it is left alone, and what is sent is dropped."""
-        if error in GONE:
-            self._loop.watch(self._fd, 0, self._ready)
-            self.gone = True
-        elif error not in REFUSED:
-            raise OSError(error, os.strerror(error))
+    def _lose(self, error: int) -> None:
+        """The device is no longer there: it is left alone, what waits and what will be sent is dropped."""
+        self._loop.watch(self._fd, 0, self._ready)
+        self.gone = True
+        self.dropped.add(len(self._waiting), self._waiting_bytes)
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._warn(f"device '{self.device}' is gone: {os.strerror(error)}")
 
     # The way out
 
@@ -165,19 +174,20 @@ class DevicePort(Port):
 
     def _send(self, frame: memoryview, vnet_len: int) -> None:
         if vnet_len != VNET_LEN:
-            frame = memoryview(with_header(frame, vnet_len))
+            frame = memoryview(resized(frame, vnet_len, VNET_LEN))
         if self._waiting or not self._write(frame):
             self._wait(frame)
 
     def _write(self, frame: memoryview | bytes) -> bool:
-        """Hand a frame to the device. False: not now."""
+        """Hand a frame to the device, which may refuse it. False: not now."""
         try:
             os.write(self._fd, frame)
         except OSError as error:
             if error.errno in BUSY:
                 return False
-            self._failed(error.errno or errno.EIO)
             self.dropped.add(1, len(frame))
+            if error.errno in GONE and not self.gone:
+                self._lose(error.errno)
             return True
         self.sent.add(1, len(frame))
         return True
@@ -192,10 +202,14 @@ class DevicePort(Port):
             self._watch()
 
     def _send_waiting(self) -> None:
-        while self._waiting and self._write(self._waiting[0]):
-            self._waiting_bytes -= len(self._waiting.popleft())
-        if not self._waiting:
-            self._watch()
+        while self._waiting:
+            frame = self._waiting.popleft()
+            self._waiting_bytes -= len(frame)
+            if not self._write(frame):
+                self._waiting.appendleft(frame)
+                self._waiting_bytes += len(frame)
+                return
+        self._watch()
 
 
 class TapPort(DevicePort):
@@ -205,12 +219,14 @@ class TapPort(DevicePort):
     """
 
     def __init__(
-        self, name: str, device: str, netns: str | None, loop: Loop, clock: Callable[[], float], pool: Pool,
-        *, offload: bool = True,
+        self, name: str, device: str, netns: str | None, loop: Loop, clock: Callable[[], float],
+        report: Callable[[Event], None], pool: Pool, *, offload: bool = True,
     ) -> None:  # fmt: skip
-        super().__init__(name, device, netns, loop, clock, pool)
+        super().__init__(name, device, netns, loop, clock, report, pool)
         self._offload = offload
         self.plain = not offload
+        self._devices: TextIO | None = None
+        self._lost = 0
 
     def _open(self) -> int:
         fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -220,10 +236,32 @@ class TapPort(DevicePort):
             fcntl.ioctl(fd, TUNSETVNETHDRSZ, struct.pack("i", VNET_LEN))
             offload = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN if self._offload else 0
             fcntl.ioctl(fd, TUNSETOFFLOAD, offload)
+            self._devices = open("/proc/thread-self/net/dev")  # noqa: SIM115
+            self._lost = self._lost_so_far()
         except BaseException:
             os.close(fd)
             raise
         return fd
+
+    def _close(self) -> None:
+        super()._close()
+        if self._devices is not None:
+            self._devices.close()
+
+    def settle(self) -> None:
+        """Count what the device's queue had no room for."""
+        before, self._lost = self._lost, self._lost_so_far()
+        self.dropped.add(self._lost - before, 0)
+
+    def _lost_so_far(self) -> int:
+        """Frames that the kernel dropped on their way to us, as proc(5), /proc/net/dev, has it."""
+        assert self._devices is not None
+        self._devices.seek(0)
+        for line in self._devices:
+            name, _, counts = line.partition(":")
+            if name.strip() == self.device:
+                return int(counts.split()[11])
+        return self._lost
 
 
 class PacketPort(DevicePort):
@@ -250,10 +288,9 @@ class PacketPort(DevicePort):
         return sock.fileno()
 
     def _close(self) -> None:
-        self._lost()
         self._sock.close()
 
-    def _lost(self) -> None:
+    def settle(self) -> None:
         """Count what the socket's queue had no room for; the kernel tells each only once."""
         with contextlib.suppress(OSError):
             _, lost = struct.unpack("II", self._sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
@@ -277,12 +314,15 @@ class PacketPort(DevicePort):
     def _receive_one(self, burst: Burst, room: memoryview) -> int:
         """Receive one frame; its length, 0 if there is none."""
         try:
-            count, ancillary, _, _ = self._sock.recvmsg_into([room], 64)
+            count, ancillary, flags, _ = self._sock.recvmsg_into([room[:-TAG]], 64)
         except BlockingIOError:
             return 0
         except OSError as error:
             burst.error = error.errno or errno.EIO
             return 0
+        if flags & socket.MSG_TRUNC:  # larger than IP without jumbograms (RFC 2675) can be
+            self.dropped.add(1, count)
+            return self._receive_one(burst, room)
         for level, kind, data in ancillary:
             if level == SOL_PACKET and kind == PACKET_AUXDATA:
                 status, *_, tci, tpid = AUXDATA.unpack_from(data)
@@ -297,18 +337,12 @@ def put_tag(room: memoryview, count: int, tpid: int, tci: int) -> int:
     What the virtio-net header says of the checksum's place (virtio 1.2, 5.1.6) moves along.
     """
     at = VNET_LEN + 12
-    room[at + 4 : count + 4] = bytes(room[at:count])
-    room[at : at + 4] = struct.pack(">HH", tpid, tci)
+    room[at + TAG : count + TAG] = bytes(room[at:count])
+    room[at : at + TAG] = struct.pack(">HH", tpid, tci)
     flags, gso, hdr_len, gso_size, csum_start, csum_offset = struct.unpack_from("<BBHHHH", room)
     if flags & 1:
-        csum_start += 4
+        csum_start += TAG
     if gso:
-        hdr_len += 4
+        hdr_len += TAG
     struct.pack_into("<BBHHHH", room, 0, flags, gso, hdr_len, gso_size, csum_start, csum_offset)
-    return count + 4
-
-
-def with_header(frame: memoryview, vnet_len: int) -> bytes:
-    """The frame with a virtio-net header of VNET_LEN bytes in place of the one it has, if any."""
-    head = bytes(frame[: min(vnet_len, VNET_LEN)])
-    return head.ljust(VNET_LEN, b"\0") + frame[vnet_len:]
+    return count + TAG

@@ -9,7 +9,8 @@ from coloproxy.errors import ColoproxyError
 from coloproxy.link.address import Address
 from coloproxy.link.arena import Pool
 from coloproxy.link.endpoint import Endpoint
-from coloproxy.link.flow import frames_of
+from coloproxy.link.flow import frames_of, resized
+from coloproxy.link.framing import MAX_FRAME
 from coloproxy.link.inbox import BadLengthError, Inbox
 from coloproxy.link.loop import READ, WRITE, Loop
 from coloproxy.link.output import Outbox
@@ -22,22 +23,25 @@ COMPACT_AT = 8  # buffers of others' that what waits here may keep
 class FramedPort(Port):
     """A port on a socket that speaks QEMU's framing; it connects, or listens, again and again.
 
-    Without a peer what is to be sent waits, until so much does that nothing more is read for it. `report(event)` is
-    told of peers that come and go.
+    vnet_hdr: frames have virtio-net headers, sent on as they are or, if it is a length, with that length: QEMU takes
+    them for as long as those of its guest, whatever the framing says. patient: without a peer what is to be sent
+    waits, until so much does that nothing more is read for it; otherwise it is dropped, as QEMU's filters do.
     """
 
     keeps = True
 
     def __init__(
-        self, name: str, address: Address, loop: Loop, clock: Callable[[], float], pool: Pool,
-        report: Callable[[Event], None], *, vnet_hdr: bool,
+        self, name: str, address: Address, loop: Loop, clock: Callable[[], float], report: Callable[[Event], None],
+        pool: Pool, *, vnet_hdr: bool | int, patient: bool = True,
     ) -> None:  # fmt: skip
-        super().__init__(name, loop, clock, vnet_hdr)
+        super().__init__(name, loop, clock, report, vnet_hdr=bool(vnet_hdr))
+        self._vnet_len = None if isinstance(vnet_hdr, bool) else vnet_hdr
+        self._patient = patient
         self._peers = Peers(report, clock)
         self._pool = pool
         self._endpoint = Endpoint(name, address, loop, self._connected)
-        self._inbox = Inbox(vnet_hdr, pool, self._take)
-        self._outbox = Outbox(vnet_hdr, pool)
+        self._inbox = Inbox(self.vnet_hdr, pool, self._take)
+        self._outbox = Outbox(self.vnet_hdr, pool)
         self._headroom = 8 if vnet_hdr else 4
         self._wanted = False
         self._blocked = False
@@ -49,7 +53,6 @@ class FramedPort(Port):
             raise ColoproxyError(f"port {self.name}: {error}") from None
 
     def close(self) -> None:
-        self.dropped.add(0, self.pending)
         self._endpoint.close()
 
     @property
@@ -70,10 +73,9 @@ class FramedPort(Port):
             self._watch()
 
     def _watch(self) -> None:
-        """Listen also where nothing is read from: it is how we hear that the peer is gone."""
         if self.peer is not None:
-            reading = READ if self._wanted or self.take is None else 0
-            self._loop.watch(self.peer.fileno(), reading | (WRITE if self._blocked else 0), self._ready)
+            events = (READ if self._wanted else 0) | (WRITE if self._blocked else 0)
+            self._loop.watch(self.peer.fileno(), events, self._ready)
 
     def _connected(self, endpoint: Endpoint) -> None:
         self._peers.connected(endpoint)
@@ -84,26 +86,32 @@ class FramedPort(Port):
     def _ready(self, events: int) -> None:
         if events & WRITE:
             self._write()
-        if events & ~WRITE and self.peer is not None:
-            self._read()
+        if events & ~WRITE:
+            self.read()
 
     # The way in
 
-    def _read(self) -> None:
-        assert self.peer is not None
+    def read(self) -> bool:
+        if self.peer is None:
+            return False
         try:
-            self._inbox.read(self.peer)
+            return self._inbox.read(self.peer)
         except BadLengthError as error:
             self._peers.refused(self.name, error)
             self._lost(str(error))
         except (EOFError, OSError) as error:
             self._lost(why(error))
+        return False
 
     def _take(self, batch: Batch) -> None:
         self.deliver(batch, self._clock())
 
     def _lost(self, reason: str) -> None:
         self._outbox.peer_lost()
+        if not self._patient:
+            frames, size = self._outbox.forget()
+            self.sent.add(-frames, -size)
+            self.dropped.add(frames, size)
         self._blocked = False
         self._peers.lost(self._endpoint, reason, self._inbox.forget())
 
@@ -111,7 +119,7 @@ class FramedPort(Port):
 
     def batch(self, batch: Batch, now: float) -> None:
         buf, lease, headroom = batch.buf, batch.lease, batch.headroom
-        if headroom and headroom == self._headroom:  # as it came, framing and all
+        if headroom == self._headroom and self._vnet_len is None and self._taking:  # as it came, framing and all
             start, end = batch.index[0] - headroom, batch.index[3 * batch.count - 2]
             self.sent.add(batch.count, end - start - headroom * batch.count)
             self._outbox.add([(buf, start, end, -1, lease)])
@@ -121,8 +129,31 @@ class FramedPort(Port):
     def outputs(self, outputs: list[Output], now: float) -> None:
         if not self.vnet_hdr:  # the header stays behind
             outputs = [(buf, start + vnet_len, end, 0, lease) for buf, start, end, vnet_len, lease in outputs]
-        self.sent.add(len(outputs), sum(output[2] - output[1] for output in outputs))
-        self._outbox.add(outputs)
+        elif self._vnet_len is not None:
+            outputs = self._fitted(outputs, self._vnet_len)
+        tally = self.sent if self._taking else self.dropped
+        tally.add(len(outputs), sum(output[2] - output[1] for output in outputs))
+        if self._taking:
+            self._outbox.add(outputs)
+
+    @property
+    def _taking(self) -> bool:
+        """Whether what is sent will reach somebody."""
+        return self._patient or self.connected
+
+    def _fitted(self, outputs: list[Output], wanted: int) -> list[Output]:
+        """The same frames with virtio-net headers of another length; a frame that is too long then is dropped."""
+        fitted: list[Output] = []
+        for buf, start, end, vnet_len, lease in outputs:
+            if vnet_len == wanted:
+                fitted.append((buf, start, end, vnet_len, lease))
+                continue
+            frame = resized(memoryview(buf)[start:end], vnet_len, wanted)
+            if len(frame) > MAX_FRAME:
+                self.dropped.add(1, len(frame))
+            else:
+                fitted.append((frame, 0, len(frame), wanted, None))
+        return fitted
 
     def finish(self) -> None:
         if self._outbox.pending and not self._blocked:

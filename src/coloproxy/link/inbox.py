@@ -50,11 +50,12 @@ class Inbox:
         arena, batch = self._arena, self._batch
         while True:
             arena.at = batch.scan(arena.at, arena.tail)
-            if batch.count:
-                self._take(batch)
+            found = batch.count
+            if found:
+                self._take(batch)  # who may take frames out of it
             if batch.refused >= 0:
                 raise BadLengthError(batch.refused)
-            if batch.count < BATCH:
+            if found < BATCH:
                 return
 
     def forget(self) -> int:

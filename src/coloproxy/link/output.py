@@ -61,6 +61,20 @@ class Outbox:
             self.written -= self._sent - start
             self._sent = start
 
+    def forget(self) -> tuple[int, int]:
+        """Forget what waits, for nobody will take it: how many frames that were, and their bytes."""
+        frames = size = 0
+        at = self._sent
+        for view, _ in self._pieces:
+            while at < len(view):
+                length = int.from_bytes(view[at : at + 4], "big")
+                frames, size, at = frames + 1, size + length, at + self._headroom + length
+            at = 0
+        self._pieces.clear()
+        self._packer.drop()
+        self._sent = self.pending = 0
+        return frames, size
+
     def compact(self) -> None:
         """Copy what waits together, so that the buffers it came in can be used again."""
         if not self._pieces:

@@ -5,7 +5,10 @@ from pathlib import Path
 
 from coloproxy.capture import Capture, to_ethernet
 from coloproxy.compare.comparator import Batch, Output
+from coloproxy.compare.events import Event
+from coloproxy.errors import ColoproxyError
 from coloproxy.link.flow import Frames
+from coloproxy.link.framing import MAX_FRAME
 from coloproxy.link.loop import Loop
 from coloproxy.link.port import Port
 
@@ -15,22 +18,33 @@ AT_ONCE = 64  # frames delivered in one turn
 class CapturePort(Port):
     """Plays a capture file once. What is sent to it is dropped: to write captures there is the element `dump`."""
 
-    def __init__(self, name: str, path: Path, loop: Loop, clock: Callable[[], float]) -> None:
-        super().__init__(name, loop, clock, vnet_hdr=False)
+    def __init__(
+        self, name: str, path: Path, loop: Loop, clock: Callable[[], float], report: Callable[[Event], None]
+    ) -> None:
+        super().__init__(name, loop, clock, report, vnet_hdr=False)
         self.path = path
-        self.done = False
-        self.problem: str | None = None
         self._capture: Capture | None = None
         self._frames: Iterator[bytes] = iter(())
         self._reading = self._scheduled = False
 
     def open(self) -> None:
-        self._capture = Capture(self.path)
-        self._frames = (frame for record in self._capture if (frame := to_ethernet(record)))
+        try:
+            self._capture = Capture(self.path)
+        except ColoproxyError as error:
+            raise ColoproxyError(f"port {self.name}: {error}") from None
+        self._frames = self._ethernet(self._capture)
+
+    def _ethernet(self, capture: Capture) -> Iterator[bytes]:
+        """Its frames; what is none, or longer than any can be, is dropped."""
+        for record in capture:
+            frame = to_ethernet(record)
+            if frame and len(frame) <= MAX_FRAME:
+                yield frame
+            else:
+                self.dropped.add(1, len(record.data))
 
     def close(self) -> None:
         if self._capture is not None:
-            self.problem = self._capture.problem
             self._capture.close()
 
     @property
@@ -48,8 +62,13 @@ class CapturePort(Port):
 
     def _play(self) -> None:
         self._scheduled = False
-        if not self._reading:
-            return
+        if self._reading:
+            self.read()
+            self._schedule()
+
+    def read(self) -> bool:
+        if self.done:
+            return False
         buf = bytearray()
         batch = Frames(buf)
         for frame in self._frames:
@@ -58,10 +77,15 @@ class CapturePort(Port):
             if batch.count == AT_ONCE:
                 break
         else:
-            self.done = True
+            self._ended()
         if batch.count:
             self.deliver(batch, self._clock())
-        self._schedule()
+        return batch.count > 0
+
+    def _ended(self) -> None:
+        self.done = True
+        if self._capture is not None and self._capture.problem:
+            self._warn(self._capture.problem)
 
     def batch(self, batch: Batch, now: float) -> None:
         self.dropped.add(batch.count, 0)

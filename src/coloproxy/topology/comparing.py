@@ -1,6 +1,7 @@
 """The comparator as an element: both replicas' frames in, verified frames out, events to whoever listens."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from coloproxy.compare import config as compare_config
@@ -18,13 +19,12 @@ from coloproxy.topology import config
 from coloproxy.topology.element import Element
 from coloproxy.topology.wires import OUT, Shape
 
-
 REPLICAS = "replicas"  # the output for resets to both replicas
 
 
 class Comparing(Element):
-    """`report(event)` is told what happens. `drain()`, if set, reads all that both replicas have sent: it is called
-    when a checkpoint is reported complete, for what they said before belongs to the old epoch."""
+    """`report(event)` is told what happens; `completed()` is called when the notify socket says that the secondary is a
+    copy of the primary."""
 
     shape = Shape(("primary", "secondary"), (OUT, REPLICAS), optional=frozenset({REPLICAS}))
     keeps = True
@@ -33,24 +33,29 @@ class Comparing(Element):
         self, name: str, settings: config.ComparatorElement, clock: Clock, report: Callable[[Event], None], loop: Loop
     ) -> None:
         super().__init__(name)
+        self.completed: Callable[[], None] = lambda: None
         self._report = report
-        self.drain: Callable[[], None] | None = None
         self._clock = clock
         self._cuts = settings.on_divergence == "cut"
         fields = compare_config.Config.__struct_fields__
         chosen = compare_config.Config(**{field: getattr(settings, field) for field in fields})
-        try:
-            self._evidence = EvidenceFolder(settings.evidence, clock) if settings.evidence else None
-            rules = load_rules(Path(settings.rules)) if settings.rules else None
-        except ColoproxyError as error:
-            raise ColoproxyError(f"element {name}: {error}") from None
-        self.comparator = Comparator(chosen, clock.now(), evidence=self._evidence is not None)
-        if rules is not None:
-            self.comparator.set_rules(rules)
-        self._notify = None
-        if settings.notify_dev:
-            address = parse_address(settings.notify_dev)
-            self._notify = NotifySocket(address, loop, clock.now, report, self.checkpoint_completed, vnet_hdr=False)
+        self.comparator = Comparator(chosen, clock.now(), evidence=settings.evidence is not None)
+        self._evidence: EvidenceFolder | None = None
+        self._notify: NotifySocket | None = None
+        self._settings = settings
+        if settings.notify_dev is not None and settings.on_divergence != "hold":
+            raise ColoproxyError(
+                f"element {name}: on_divergence = {settings.on_divergence!r} is for use without notify_dev, which"
+                " brings checkpoints; drop one."
+            )
+        with self._naming():
+            if settings.rules is not None:
+                self.comparator.set_rules(load_rules(Path(settings.rules)))
+            if settings.notify_dev is not None:
+                address = parse_address(settings.notify_dev)
+                self._notify = NotifySocket(
+                    address, loop, clock.now, report, lambda: self.completed(), vnet_hdr=settings.vnet_hdr
+                )  # fmt: skip
 
     def wired(self) -> None:
         if self._cuts and REPLICAS not in self.outs:
@@ -60,18 +65,23 @@ class Comparing(Element):
             )
 
     def open(self) -> None:
-        if self._notify is not None:
-            self._notify.endpoint.start()
+        with self._naming():
+            if self._settings.evidence is not None:
+                self._evidence = EvidenceFolder(self._settings.evidence, self._clock)
+            if self._notify is not None:
+                self._notify.endpoint.start()
 
     def close(self) -> None:
         if self._notify is not None:
             self._notify.endpoint.close()
 
-    def checkpoint_completed(self) -> None:
-        """The secondary is a copy of the primary now."""
-        if self.drain is not None:
-            self.drain()
-        self.comparator.checkpoint_completed(self._clock.now())
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Say whose error it is."""
+        try:
+            yield
+        except ColoproxyError as error:
+            raise ColoproxyError(f"element {self.name}: {error}") from None
 
     def inlets(self) -> Mapping[str, Take]:
         return {"primary": self._primary, "secondary": self._secondary}

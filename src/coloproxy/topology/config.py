@@ -15,8 +15,11 @@ Probability = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Time = Annotated[float, msgspec.Meta(ge=0.0)]
 Number32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 
+VnetHdr = bool | Literal[10, 12, 20]
+
 NAME = re.compile(r"[A-Za-z][\w-]*", re.ASCII)
 RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)(?:bit)?(?:/s)?")
+DEVICE = re.compile(r"[^\s/%]{1,15}")  # the kernel's rules, dev_valid_name() in net/core/dev.c
 UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 
 
@@ -29,7 +32,8 @@ class PortConfig(Strict, frozen=True, kw_only=True):
 
     tap: name of a TAP device, made if it is not there. packet: name of a device for a packet socket. netns: the network
     namespace that the device is in, by name or path. offload: let the device leave segmentation and checksums to
-    whoever receives. socket: an address for QEMU's framing; vnet_hdr: that framing has virtio-net headers.
+    whoever receives. socket: an address for QEMU's framing. vnet_hdr: that framing has virtio-net headers; their
+    length, if frames are to leave with this one. without_peer: what is done with frames while nobody is connected.
     capture: a file to play.
     """
 
@@ -39,7 +43,8 @@ class PortConfig(Strict, frozen=True, kw_only=True):
     capture: str | None = None
     netns: str | None = None
     offload: bool = True
-    vnet_hdr: bool = False
+    vnet_hdr: VnetHdr = False
+    without_peer: Literal["wait", "drop"] = "wait"
 
 
 class Element(Strict, frozen=True, kw_only=True, tag_field="type"):
@@ -52,11 +57,17 @@ class Mirror(Element, frozen=True, kw_only=True, tag="mirror"):
 
 class Redirector(Element, frozen=True, kw_only=True, tag="redirector"):
     """Sends what comes in to the socket `outdev`, and sends on what the socket `indev` brings, as QEMU's
-    filter-redirector."""
+    filter-redirector. vnet_hdr, without_peer: as in PortConfig."""
 
     indev: str | None = None
     outdev: str | None = None
-    vnet_hdr: bool = False
+    vnet_hdr: VnetHdr = False
+    without_peer: Literal["wait", "drop"] = "wait"
+
+
+class Switch(Element, frozen=True, kw_only=True, tag="switch"):
+    """Sends on what comes in by `out`, and after a failover to the secondary by `after`; drops it where that is not
+    wired."""
 
 
 class Strip(Element, frozen=True, kw_only=True, tag="strip"):
@@ -69,18 +80,22 @@ class Rewriter(rewriter.Config, Element, frozen=True, kw_only=True, tag="rewrite
 
 
 class ComparatorElement(comparator.Config, Element, frozen=True, kw_only=True, tag="comparator"):
-    """Releases what both replicas said. Inputs: primary, secondary. notify_dev: where checkpoints are asked for.
+    """Releases what both replicas said. Inputs: primary, secondary. notify_dev: where checkpoints are asked for;
+    vnet_hdr: what is said to us there has a second word for a length, as with QEMU's vnet_hdr_support.
     rules: a rules file. evidence: a folder for captures of what differed."""
 
     notify_dev: str | None = None
+    vnet_hdr: bool = False
     rules: str | None = None
     evidence: str | None = None
 
 
 class Buffer(Element, frozen=True, kw_only=True, tag="buffer"):
-    """Keeps what comes in and lets all of it go on every `interval` microseconds, as QEMU's filter-buffer."""
+    """Keeps what comes in and lets all of it go on every `interval` microseconds, as QEMU's filter-buffer. limit:
+    frames that may wait; what is more is lost."""
 
     interval: Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)]
+    limit: Annotated[int, msgspec.Meta(ge=1)] = 10000
 
 
 class Dump(Element, frozen=True, kw_only=True, tag="dump"):
@@ -130,14 +145,14 @@ class Alter(Element, frozen=True, kw_only=True, tag="alter"):
 
 
 ElementConfig = (
-    Mirror | Redirector | Strip | Rewriter | ComparatorElement | Buffer | Dump | Impair | Renumber | Alter
+    Mirror | Redirector | Switch | Strip | Rewriter | ComparatorElement | Buffer | Dump | Impair | Renumber | Alter
 )
 
 
 class Topology(Strict, frozen=True, kw_only=True):
     """A whole file. events: a file for events, "-" for standard output. control: an address for commands."""
 
-    wires: list[str]
+    wires: Annotated[list[str], msgspec.Meta(min_length=1)]
     port: dict[str, PortConfig] = {}
     element: dict[str, ElementConfig] = {}
     name: str = ""
@@ -147,20 +162,26 @@ class Topology(Strict, frozen=True, kw_only=True):
     trace_file: str | None = None
 
 
-KINDS: tuple[Literal["tap"], ...] | tuple[str, ...] = ("tap", "packet", "socket", "capture")
+KINDS = ("tap", "packet", "socket", "capture")
+ONLY = {"netns": ("tap", "packet"), "offload": ("tap",), "vnet_hdr": ("socket",), "without_peer": ("socket",)}
+PLAIN = PortConfig()
 
 
-def kind(name: str, port: PortConfig) -> str:
-    """Which kind of port it is. Raises ColoproxyError if that is not one of them."""
+def check(name: str, port: PortConfig) -> str:
+    """What kind of port it is. Raises ColoproxyError if that is not one of KINDS, or is told what is not for it."""
     given = [kind for kind in KINDS if getattr(port, kind) is not None]
     if len(given) != 1:
         said = f"{' and '.join(given)} are given" if given else "none is given"
         raise ColoproxyError(f"port {name}: {said}; give one of {', '.join(KINDS)}.")
     found = given[0]
-    if port.netns is not None and found not in ("tap", "packet"):
-        raise ColoproxyError(f"port {name}: netns is for tap and packet, not for {found}.")
-    if port.vnet_hdr and found != "socket":
-        raise ColoproxyError(f"port {name}: vnet_hdr is for a socket; a {found} port needs no telling.")
+    for key, kinds in ONLY.items():
+        if getattr(port, key) != getattr(PLAIN, key) and found not in kinds:
+            raise ColoproxyError(f"port {name}: {key} is for {' and '.join(kinds)}, not for {found}.")
+    device = port.tap if found == "tap" else port.packet
+    if device is not None and not DEVICE.fullmatch(device):
+        raise ColoproxyError(
+            f"port {name}: {found} = {device!r} is no device's name: 1 to 15 characters without blanks, / and %."
+        )
     return found
 
 

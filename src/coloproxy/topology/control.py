@@ -1,8 +1,7 @@
 """Commands to a running topology: a line in, a line of JSON out, on a socket of its own."""
 
-import contextlib
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,12 +12,14 @@ from coloproxy.link.endpoint import Endpoint
 from coloproxy.link.loop import READ, Loop
 
 LONGEST = 4096  # bytes of a command
+SHOWN = 80  # characters of a wrong one that are repeated
 
-Command = Callable[[], Mapping[str, Any]]
+Command = Callable[[], Mapping[str, Any] | None]
 
 
 class Control:
-    """Answers commands. `commands` maps each line that is known to what does it and returns more for the answer."""
+    """Answers commands of one peer at a time. `commands` maps each line that is known to what does it and returns more
+    for the answer."""
 
     def __init__(self, address: str, loop: Loop, commands: Mapping[str, Command]) -> None:
         try:
@@ -31,7 +32,10 @@ class Control:
         self._half = b""
 
     def open(self) -> None:
-        self._endpoint.start()
+        try:
+            self._endpoint.start()
+        except ColoproxyError as error:
+            raise ColoproxyError(f"control: {error}") from None
 
     def close(self) -> None:
         self._endpoint.close()
@@ -50,20 +54,33 @@ class Control:
             return
         except OSError:
             data = b""
-        self._half += data
-        if not data or len(self._half) > LONGEST:
+        if not data:
             self._endpoint.lost()
             return
-        *lines, self._half = self._half.split(b"\n")
-        for line in lines:
-            self._answer(sock, line.decode(errors="replace").strip())
+        *lines, self._half = (self._half + data).split(b"\n")
+        answers = [self._answer(line.decode(errors="replace")) for line in lines]
+        if len(self._half) > LONGEST:
+            answers.append(no(f"a command has at most {LONGEST} bytes"))
+        if not self._said(sock, answers) or len(self._half) > LONGEST:
+            self._endpoint.lost()
 
-    def _answer(self, sock: socket.socket, line: str) -> None:
-        command = self._commands.get(" ".join(line.split()))
+    def _answer(self, line: str) -> dict[str, Any]:
+        line = " ".join(line.split())
+        command = self._commands.get(line)
         if command is None:
-            text = f"no command '{line}'; there are {', '.join(self._commands)}"
-            answer: dict[str, Any] = {"ok": False, "error": text}
-        else:
-            answer = {"ok": True, **command()}
-        with contextlib.suppress(OSError):  # who does not read the answer does without
-            sock.send(msgspec.json.encode(answer) + b"\n")
+            return no(f"there is no command '{line[:SHOWN]}'; there are {', '.join(self._commands)}")
+        return {"ok": True, **(command() or {})}
+
+    @staticmethod
+    def _said(sock: socket.socket, answers: Sequence[dict[str, Any]]) -> bool:
+        """Whether the peer takes the answers: one that lets them pile up does without us."""
+        said = b"".join(msgspec.json.encode(answer) + b"\n" for answer in answers)
+        try:
+            return sock.send(said) == len(said)
+        except OSError:
+            return False
+
+
+def no(why: str) -> dict[str, Any]:
+    """The answer to what is no command."""
+    return {"ok": False, "error": why}

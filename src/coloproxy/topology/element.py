@@ -56,6 +56,11 @@ class Element:
     def finish(self, now: float) -> None:
         """The turn is over: send on what was collected."""
 
+    @property
+    def idle(self) -> bool:
+        """Whether it will send on nothing more by itself, however long one waits."""
+        return True
+
     def readable(self, channel: str) -> bool:
         """Whether what leads to this input should be read now."""
         return True

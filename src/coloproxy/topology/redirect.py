@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from coloproxy.compare.comparator import Batch
 from coloproxy.errors import ColoproxyError
 from coloproxy.link.flow import Sink, Take
-from coloproxy.link.framed import FramedPort
 from coloproxy.link.port import Port
 from coloproxy.topology import config
 from coloproxy.topology.element import Element
 from coloproxy.topology.wires import IN, OUT, Shape
+
+MakePort = Callable[[str, str, config.Redirector], Port]  # by name and address
 
 
 class Redirector(Element):
@@ -17,17 +18,13 @@ class Redirector(Element):
 
     keeps = True
 
-    def __init__(
-        self, name: str, settings: config.Redirector, port: Callable[[str, str, bool], FramedPort]
-    ) -> None:  # fmt: skip
+    def __init__(self, name: str, settings: config.Redirector, port: MakePort) -> None:
         super().__init__(name)
         if settings.indev is None and settings.outdev is None:
             raise ColoproxyError(f"element {name}: a redirector needs indev, outdev or both.")
-        if settings.indev == settings.outdev:
-            raise ColoproxyError(f"element {name}: indev and outdev have one address; each needs its own.")
         self.shape = Shape((IN,) if settings.outdev else (), (OUT,) if settings.indev else ())
-        self._in = port(f"{name}.indev", settings.indev, settings.vnet_hdr) if settings.indev else None
-        self._out = port(f"{name}.outdev", settings.outdev, settings.vnet_hdr) if settings.outdev else None
+        self._in = port(f"{name}.indev", settings.indev, settings) if settings.indev else None
+        self._out = port(f"{name}.outdev", settings.outdev, settings) if settings.outdev else None
         if self._in is not None:
             self._in.take = self._arrived
 

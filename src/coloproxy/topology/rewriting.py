@@ -1,10 +1,11 @@
 """The rewriter as elements: the translation itself, and the removal of timestamps in front of both replicas."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from coloproxy.compare.comparator import Batch, Output
+from coloproxy.compare.events import Event
 from coloproxy.link.clock import Clock
-from coloproxy.link.flow import Take
+from coloproxy.link.flow import Take, bare
 from coloproxy.rewrite import config as rewrite_config
 from coloproxy.rewrite.rewriter import Rewriter
 from coloproxy.rewrite.sources import Source
@@ -25,8 +26,11 @@ class Rewriting(Element):
     shape = Shape(tuple(SOURCES), tuple(SOURCES), optional=frozenset({Source.PRIMARY.label}))
     alters = True
 
-    def __init__(self, name: str, settings: config.Rewriter, clock: Clock) -> None:
+    def __init__(
+        self, name: str, settings: config.Rewriter, clock: Clock, report: Callable[[Event], None]
+    ) -> None:  # fmt: skip
         super().__init__(name)
+        self._report = report
         fields = rewrite_config.Config.__struct_fields__
         chosen = rewrite_config.Config(**{field: getattr(settings, field) for field in fields})
         self.rewriter = Rewriter(chosen, clock.now())
@@ -38,10 +42,11 @@ class Rewriting(Element):
         translate, outs = self.rewriter.translate, self.outs
 
         def take(batch: Batch, now: float) -> None:
+            count = batch.count
             translate(source, batch, now)
             self._let_go(now)  # what waited goes in front of what has just come
             if batch.count:
-                outs[label].batch(batch, now)
+                outs[label].batch(batch if batch.count == count else bare(batch), now)
 
         return take
 
@@ -61,6 +66,10 @@ class Rewriting(Element):
     def tick(self, now: float) -> None:
         self.rewriter.tick(now)
         self._let_go(now)
+
+    def finish(self, now: float) -> None:
+        for event in self.rewriter.take_events():
+            self._report(event)
 
     def counters(self) -> dict[str, int]:
         account = self.rewriter.accounting()

@@ -16,8 +16,8 @@ IN, OUT = "in", "out"
 
 
 class Shape(NamedTuple):
-    """What can be wired to a piece: its inputs and its outputs. All must be wired, but for a `loose` piece's, whose
-    frames are dropped, and for channels that are `optional`."""
+    """What can be wired to a piece: its inputs and its outputs. All must be wired, but for `optional` channels, and
+    for those of a `loose` piece, of which one must."""
 
     inputs: Sequence[str]
     outputs: Sequence[str]
@@ -86,15 +86,18 @@ def _complete(wires: Sequence[Wire], shapes: Mapping[str, Shape]) -> None:
             )
     targets = {wire.target for wire in wires}
     for name, shape in shapes.items():
-        unwired = {channel for channel in shape.optional if not {(name, channel)} & {*sources, *targets}}
         if shape.loose:
+            if not {(name, IN), (name, OUT)} & {*sources, *targets}:
+                raise ColoproxyError(f"wires: port '{name}' is wired to nothing; wire it, or leave it out.")
             continue
-        for channel in set(shape.outputs) - unwired:
-            if (name, channel) not in sources:
-                raise ColoproxyError(f"wires: output '{place((name, channel), OUT)}' leads nowhere; wire it.")
-        for channel in set(shape.inputs) - unwired:
-            if (name, channel) not in targets:
-                raise ColoproxyError(f"wires: nothing leads to input '{place((name, channel), IN)}'; wire it.")
+        for channel in shape.outputs:
+            end = name, channel
+            if end not in sources and (channel not in shape.optional or end in targets):
+                raise ColoproxyError(f"wires: output '{place(end, OUT)}' leads nowhere; wire it.")
+        for channel in shape.inputs:
+            end = name, channel
+            if end not in targets and (channel not in shape.optional or end in sources):
+                raise ColoproxyError(f"wires: nothing leads to input '{place(end, IN)}'; wire it.")
 
 
 def _bad(chain: str, why: str) -> ColoproxyError:
