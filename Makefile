@@ -19,7 +19,7 @@ help:
 	@echo "make soak   the long property tests, RUNS=$(RUNS)"
 	@echo "make docs   the documentation as a site, in site/"
 
-$(BIN)/.test: pyproject.toml setup.py src/coloproxy/compare/engine.py src/coloproxy/link/framing.py
+$(BIN)/.test: pyproject.toml setup.py src/coloproxy/compare/engine.py src/coloproxy/rewrite/engine.py src/coloproxy/link/framing.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --upgrade pip
 	$(BIN)/pip install -q -e '.[plot,test]'

@@ -48,9 +48,9 @@ class Segments:
 
     def _client_syn(self, c: Connection | None, packet: Packet, now: float) -> Connection | None:
         """A SYN that an established connection ignores must not end it: it counts when a replica answers it."""
-        if c is None or (State(c.state) in OVER and c.client_isn != packet.seq):
+        if c is None or (c.state in OVER and c.client_isn != packet.seq):
             c = self._begin(c, Source.CLIENT, packet, packet.seq, now)
-        elif State(c.state) is State.SYN_SENT:
+        elif c.state == State.SYN_SENT:
             c.client_isn = packet.seq
         elif c.client_isn != packet.seq:
             c.next_isn = packet.seq
@@ -64,7 +64,7 @@ class Segments:
     ) -> Connection | None:  # fmt: skip
         """A replica opens a connection: its own stack knows that the one before it is over."""
         known = None if c is None else c.p_isn if source is Source.PRIMARY else c.s_isn
-        if c is None or (known != packet.seq if known is not None else State(c.state) not in OPENING):
+        if c is None or (known != packet.seq if known is not None else c.state not in OPENING):
             c = self._begin(c, source, packet, None, now)
         if c is not None:
             self._advance(c, Event.SYN_SENT)
@@ -80,7 +80,7 @@ class Segments:
             if begun is None:
                 return None
             self._advance(c, Event.SYN_RECEIVED)
-        if State(c.state) in OPENING and c.client_isn is not None and packet.ack == add(c.client_isn, 1):
+        if c.state in OPENING and c.client_isn is not None and packet.ack == add(c.client_isn, 1):
             self._learn(c, source, packet, buf)
         return c
 
@@ -119,7 +119,7 @@ class Segments:
     def from_client(self, c: Connection, packet: Packet, buf: bytearray) -> bool:
         """Translate a segment of the client's, in place. False: it has to wait for the numbers."""
         if packet.flags & ACK:
-            if State(c.state) in OPENING:
+            if c.state in OPENING:
                 self._opening_ack(c, packet, buf)
                 if not c.known and not packet.flags & RST:
                     return False
@@ -144,7 +144,7 @@ class Segments:
     def _acknowledged(self, c: Connection, packet: Packet) -> None:
         if packet.flags & RST:
             return
-        if State(c.state) in OPENING and numbers.acknowledges_syn(c, packet):
+        if c.state in OPENING and numbers.acknowledges_syn(c, packet):
             self._advance(c, Event.SYN_ACK_RECEIVED if packet.flags & SYN else Event.SYN_ACKED)
         if c.s_fin is not None and at_or_before(c.s_fin, packet.ack):
             self._advance(c, Event.FIN_ACKED)
@@ -155,7 +155,7 @@ class Segments:
             if c.known and not c.raw_syn and packet.seq == c.s_isn:
                 from_secondary(c, packet, buf)
             return True
-        if not c.known and c.s_isn is not None and State(c.state) in OPENING:
+        if not c.known and c.s_isn is not None and c.state in OPENING:
             return False
         if packet.flags & RST:
             self._advance(c, Event.RST)
@@ -166,13 +166,13 @@ class Segments:
         return True
 
     def _advance(self, c: Connection, event: Event) -> None:
-        c.state = following(State(c.state), event)
+        c.state = following(c.state, event)
         if c.state == State.CLOSED and c.waiting:
             self._over(c)
 
     def refresh(self, c: Connection) -> None:
         """Say whether the engine may take this connection's ordinary segments itself."""
-        c.fast = c.known and c.waiting is None and State(c.state) in QUIET
+        c.fast = c.known and c.waiting is None and c.state in QUIET
 
 
 def is_syn(packet: Packet) -> bool:
