@@ -43,6 +43,11 @@ def _is_compiled(name: str) -> bool:
     return spec is not None and not (spec.origin or "").endswith(".py")
 
 
+def _imported(name: str) -> str:
+    importlib.import_module(name)
+    return name
+
+
 # COLOPROXY_UNCOMPILED: for coverage, debugging, and to test that both are equal.
 for _name in COMPILED_MODULES:
     if os.environ.get("COLOPROXY_UNCOMPILED") or not _is_compiled(_name):
@@ -52,5 +57,8 @@ from coloproxy.compare.comparator import Comparator  # noqa: E402
 from coloproxy.compare.config import Config  # noqa: E402
 from coloproxy.compare.events import Side  # noqa: E402
 
+# Whether all of them are compiled: what is not is right, and many times slower.
+COMPILED = all(sys.modules[name].COMPILED for name in map(_imported, COMPILED_MODULES))
+
 __version__ = "0.1.0"
-__all__ = ["Comparator", "Config", "Side", "__version__"]
+__all__ = ["COMPILED", "Comparator", "Config", "Side", "__version__"]

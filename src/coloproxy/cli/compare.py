@@ -8,13 +8,11 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from coloproxy import trace
+from coloproxy import COMPILED, trace
 from coloproxy.cli.settings import Settings, settings
-from coloproxy.compare import engine
 from coloproxy.compare.comparator import Comparator
 from coloproxy.compare.events import Event
 from coloproxy.compare.rules import load_rules
-from coloproxy.link import framing
 from coloproxy.link.clock import Clock
 from coloproxy.link.log import EventLog
 from coloproxy.link.proxy import Proxy
@@ -149,7 +147,7 @@ def run(chosen: Settings) -> None:
     if rules is not None:
         comparator.set_rules(rules)
     proxy = Proxy(addresses, comparator, clock, log, vnet_hdr=chosen.vnet_hdr, evidence=evidence)
-    if not (engine.COMPILED and framing.COMPILED):
+    if not COMPILED:
         print(f"coloproxy: {UNCOMPILED}", file=sys.stderr)
         proxy.warn(UNCOMPILED)
     calls = {signal.SIGTERM: proxy.stop, signal.SIGINT: proxy.stop, signal.SIGUSR1: proxy.report_state}

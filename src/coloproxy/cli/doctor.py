@@ -17,9 +17,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from coloproxy import __version__
-from coloproxy.compare import engine
-from coloproxy.link import framing
+from coloproxy import COMPILED, __version__
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # sched.h
 TUN = "/dev/net/tun"
@@ -40,7 +38,7 @@ def python() -> Finding:
 
 
 def compiled_engine() -> Finding:
-    ok = engine.COMPILED and framing.COMPILED
+    ok = COMPILED
     if os.environ.get("COLOPROXY_UNCOMPILED"):
         advice = "unset COLOPROXY_UNCOMPILED"
     elif compiler():

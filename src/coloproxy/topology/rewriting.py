@@ -44,13 +44,13 @@ class Rewriting(Element):
         def take(batch: Batch, now: float) -> None:
             count = batch.count
             translate(source, batch, now)
-            self._let_go(now)  # what waited goes in front of what has just come
+            self.let_go(now)  # what waited goes in front of what has just come
             if batch.count:
                 outs[label].batch(batch if batch.count == count else bare(batch), now)
 
         return take
 
-    def _let_go(self, now: float) -> None:
+    def let_go(self, now: float) -> None:
         """Send on what waited for the numbers and waits no longer."""
         for label, source in SOURCES.items():
             if released := self.rewriter.take_released(source):
@@ -65,7 +65,7 @@ class Rewriting(Element):
 
     def tick(self, now: float) -> None:
         self.rewriter.tick(now)
-        self._let_go(now)
+        self.let_go(now)
 
     def finish(self, now: float) -> None:
         for event in self.rewriter.take_events():

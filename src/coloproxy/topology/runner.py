@@ -169,6 +169,7 @@ class Runner:
             element.comparator.checkpoint_completed(now)
         for rewriting in self._rewriting:
             rewriting.rewriter.checkpoint_completed(now)
+            rewriting.let_go(now)
 
     def _checkpoint_failed(self) -> None:
         for element in self._comparing:
