@@ -1,40 +1,57 @@
 """`coloproxy run`: any topology of ports and elements, from a TOML file."""
 
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from coloproxy import trace
+from coloproxy import COMPILED, trace
+from coloproxy.cli.compare import UNCOMPILED
 from coloproxy.link.log import EventLog
 from coloproxy.link.signals import Signals
-from coloproxy.topology import standard
-from coloproxy.topology.config import load
+from coloproxy.topology import config, standard
 from coloproxy.topology.draw import draw
 from coloproxy.topology.runner import Runner
 
 
 def run(
-    file: Annotated[Path, typer.Argument(help="A topology file, or the name of a standard one.", show_default=False)],
-    check: Annotated[bool, typer.Option("--check", help="Say whether it is right, and draw it.")] = False,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help=f"A topology file, or the name of a standard one: {', '.join(standard.names())}.", show_default=False
+        ),
+    ],
+    check: Annotated[bool, typer.Option("--check", help="Say whether it is right, draw it, and end.")] = False,
+    text: Annotated[bool, typer.Option("--print", help="Print the file, as a start for one's own, and end.")] = False,
     events: Annotated[
         str | None, typer.Option(help="A file for events as JSON lines, - for standard output.", show_default=False)
     ] = None,
 ) -> None:
     """Pass frames through ports and elements as a topology file says.
 
-    SIGTERM ends it. SIGUSR1 writes its state to the events.
+    SIGTERM ends it; where all frames come from captures, it ends with them. SIGUSR1 writes its state to the events.
     """
-    topology = load(standard.find(file))
-    if check:
-        runner = Runner(topology, EventLog(None))
-        typer.echo(draw(topology, runner.pieces.wires))
-        return
+    path = standard.find(file)
+    if text:
+        sys.stdout.write(config.read(path))
+    elif check:
+        topology = config.load(path)
+        sys.stdout.write(draw(topology, Runner(topology, EventLog(None)).pieces))
+    else:
+        work(config.load(path), events)
+
+
+def work(topology: config.Topology, events: str | None) -> None:
+    """Be the proxy until a signal ends it, or the captures have. Raises ColoproxyError for what cannot be."""
     log = EventLog(events or topology.events)
     if topology.trace or topology.trace_file:
         trace.apply_options(topology.trace, file=topology.trace_file)
     runner = Runner(topology, log)
+    if not COMPILED:
+        print(f"coloproxy: {UNCOMPILED}", file=sys.stderr)
+        runner.warn(UNCOMPILED)
     calls = {signal.SIGTERM: runner.stop, signal.SIGINT: runner.stop, signal.SIGUSR1: runner.report_state}
     try:
         with Signals(runner.loop, calls):

@@ -185,13 +185,21 @@ def check(name: str, port: PortConfig) -> str:
     return found
 
 
+def read(path: Path) -> str:
+    """The text of a topology file. Raises ColoproxyError."""
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise ColoproxyError(f"topology file {path}: {error.strerror}; name a readable file.") from None
+    except UnicodeDecodeError as error:
+        raise ColoproxyError(f"topology file {path}: not valid TOML: {error}.") from None
+
+
 def load(path: Path) -> Topology:
     """Read a topology file. Raises ColoproxyError, naming the key, for what is not as it must be."""
     try:
-        table = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise ColoproxyError(f"topology file {path}: {error.strerror}; name a readable file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = tomllib.loads(read(path))
+    except tomllib.TOMLDecodeError as error:
         raise ColoproxyError(f"topology file {path}: not valid TOML: {error}.") from None
     return convert(table, f"topology file {path}")
 

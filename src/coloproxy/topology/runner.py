@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from coloproxy.compare.comparator import Comparator
-from coloproxy.compare.events import PortAccount, Running, Summary, TopologyState, TopologySummary
+from coloproxy.compare.events import PortAccount, Running, Summary, TopologyState, TopologySummary, Warned
 from coloproxy.link.arena import Pool
 from coloproxy.link.clock import Clock
 from coloproxy.link.log import EventLog
@@ -190,6 +190,9 @@ class Runner:
                 switch.turn()
 
     # What is said of it
+
+    def warn(self, text: str) -> None:
+        self._log.write(Warned(time=self.clock.now(), text=text))
 
     def report_state(self) -> None:
         """Say what is where."""
