@@ -1,13 +1,12 @@
 """The commands. Each prints what it cannot do as one sentence, and exits with status 2."""
 
-import importlib
-import importlib.util
 import sys
 
 import typer
 
-from coloproxy.cli import lab
+from coloproxy.cli import lab, trace
 from coloproxy.cli.compare import compare
+from coloproxy.cli.diff import diff
 from coloproxy.cli.doctor import doctor
 from coloproxy.cli.run import run
 from coloproxy.errors import ColoproxyError
@@ -20,10 +19,8 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(compare)
-if importlib.util.find_spec("coloproxy.cli.diff"):
-    app.command()(importlib.import_module("coloproxy.cli.diff").diff)
-if importlib.util.find_spec("coloproxy.cli.trace"):
-    app.add_typer(importlib.import_module("coloproxy.cli.trace").app, name="trace")
+app.command()(diff)
+app.add_typer(trace.app, name="trace")
 app.command()(run)
 app.add_typer(lab.app, name="lab")
 app.command()(doctor)
