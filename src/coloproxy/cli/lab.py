@@ -40,8 +40,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
-def option(*names: str, text: str, panel: str, metavar: str | None = None) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, metavar=metavar, show_default=False)
+def option(*names: str, text: str, panel: str, metavar: str | None = None, least: float | None = None) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, metavar=metavar, min=least, show_default=False)
 
 
 @app.command()
@@ -54,8 +54,12 @@ def run(
     size: Annotated[
         str | None, option(text="Bytes of a transfer or datagram (200M; 1000).", panel=WORK, metavar="SIZE")
     ] = None,
-    count: Annotated[int | None, option(text="Transfers, connections, round trips, datagrams.", panel=WORK)] = None,
-    seconds: Annotated[float | None, option(text="Go on for so long, in place of --count.", panel=WORK)] = None,
+    count: Annotated[
+        int | None, option(text="Transfers, connections, round trips, datagrams.", panel=WORK, least=1)
+    ] = None,
+    seconds: Annotated[
+        float | None, option(text="Go on for so long, in place of --count.", panel=WORK, least=0.1)
+    ] = None,
     parallel: Annotated[int, typer.Option(help="As many at a time.", rich_help_panel=WORK, min=1, max=1000)] = 1,
     ipv4: Annotated[bool, option("-4", text="Over IPv4 (default).", panel=WORK)] = False,
     ipv6: Annotated[bool, option("-6", text="Over IPv6; with -4, over both.", panel=WORK)] = False,
@@ -145,7 +149,12 @@ def run(
     if show:
         print(show_plan(plan), end="")
         return
-    found = with_progress(plan) if sys.stderr.isatty() else run_plan(plan)
+    output = sys.stderr if as_json else sys.stdout
+
+    def said(text: str) -> None:
+        print(text, file=output, flush=True)
+
+    found = run_plan(plan, said=said) if plan.client or not sys.stderr.isatty() else with_progress(plan)
     if as_json:
         print(msgspec.json.encode(found).decode())
     else:
@@ -239,7 +248,8 @@ def with_progress(plan: plans.Plan) -> results.Result:
 def report(found: results.Result) -> None:
     """Print what was measured."""
     console = Console(width=min(WIDTH, Console().width) if sys.stdout.isatty() else WIDTH, highlight=False)
-    table = Table("", "done", "time", "rate", "longest gap", "p50", "p99", box=box.SIMPLE_HEAD)
+    columns = ("", "done", "time", "rate", "longest gap", "p50", "p99")
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in table.columns:
         column.no_wrap = True
         column.justify = "right" if column.header else "left"

@@ -15,7 +15,7 @@ from coloproxy.lab.plan import Action, Plan, Ports
 from coloproxy.lab.process import Process, python
 from coloproxy.lab.proxy import Proxy
 from coloproxy.lab.replica import ReplicaHost, environment
-from coloproxy.lab.result import Done, Figures, Progress, Result
+from coloproxy.lab.result import Done, Figures, Progress, Result, Said
 from coloproxy.lab.sandbox import Send, mount_tmpfs
 from coloproxy.lab.wiring import topology
 
@@ -87,7 +87,8 @@ class Experiment:
         plan, host = self._plan, self._network.hosts["client"]
         if plan.client is not None:
             log = self._logs / "client.log"
-            return [Process("client", plan.client, host, log, read=True, environment=environment())]
+            merged = f"exec 2>&1\n{plan.client}"
+            return [Process("client", merged, host, log, read=True, environment=environment())]
         made = []
         for number, workload in enumerate(plan.workloads, 1):
             order = Order(workload, SERVER[workload.family], plan.seed, plan.timeout)
@@ -128,8 +129,8 @@ class Experiment:
     def plan(self) -> Plan:
         return self._plan
 
-    def tell(self, progress: Progress) -> None:
-        self._send(progress)
+    def tell(self, news: Progress | Said) -> None:
+        self._send(news)
 
 
 class Work:
@@ -182,7 +183,10 @@ class Work:
         if lines is None:
             self._ended(client)
             return False
-        if self._experiment.plan.client is None:
+        if self._experiment.plan.client is not None:
+            for line in lines:
+                self._experiment.tell(Said(line.decode(errors="replace")))
+        else:
             for line in lines:
                 message = msgspec.json.decode(line, type=Progress | Figures)
                 if isinstance(message, Figures):

@@ -128,8 +128,10 @@ def check(plan: Plan) -> None:
     for workload in plan.workloads:
         if workload.size > LARGEST.get(workload.name, workload.size):
             raise ColoproxyError(f"{workload.name}: at most {LARGEST[workload.name]} bytes go into one datagram.")
-    if plan.ftp == "vsftpd" and any(w.name == "ftp-put" for w in plan.workloads):
+    if plan.ftp == "vsftpd" and any(each.name == "ftp-put" for each in plan.workloads):
         raise ColoproxyError("ftp-put needs a server that checks what it is sent: use --ftp pyftpdlib.")
+    if plan.ftp == "vsftpd" and any(each.name == "ftp-get" and each.parallel > 1 for each in plan.workloads):
+        raise ColoproxyError("vsftpd's data ports agree for one client at a time only: use --ftp pyftpdlib.")
 
 
 def workload(
@@ -181,6 +183,8 @@ def impairment(text: str) -> tuple[list[Leg], Impairment]:
         if key not in Impairment.__struct_fields__ or not equals:
             known = ", ".join(Impairment.__struct_fields__)
             raise ColoproxyError(f"impairment '{text}': '{pair}' is no KEY=VALUE; keys are {known}.")
+        if key == "rate":
+            bits_of(value)
         values[key] = value if key == "rate" else _quantity(text, key, value)
     return legs, Impairment(**values)  # type: ignore[arg-type]
 

@@ -55,7 +55,8 @@ class Process:
         """The lines of output that came, at least a part of one; None: it has ended."""
         data = os.read(self.output.fileno(), 1 << 16)
         if not data:
-            return None
+            last, self._unread = self._unread, b""
+            return [last] if last else None
         *lines, self._unread = (self._unread + data).split(b"\n")
         return lines
 

@@ -30,6 +30,7 @@ anonymous_enable=YES
 local_enable=NO
 no_anon_password=YES
 anon_root={files}
+ftp_username=daemon
 secure_chroot_dir={empty}
 seccomp_sandbox=NO
 one_process_model=YES
@@ -96,6 +97,8 @@ class ReplicaHost:
     def _command(self, kind: str, plan: Plan, files: Path) -> list[str]:
         families = {workload.family for workload in plan.workloads}
         if kind == "ftp" and plan.ftp == "vsftpd":
+            if Path("/proc/self/setgroups").read_text().strip() == "deny":  # user_namespaces(7)
+                raise ColoproxyError("vsftpd becomes another user, which takes root: use --ftp pyftpdlib.")
             empty = self.folder / "empty"
             empty.mkdir()
             yes_no = {True: "YES", False: "NO"}

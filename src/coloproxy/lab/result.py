@@ -68,6 +68,12 @@ class Result(msgspec.Struct, kw_only=True, tag="result"):
     proxy: ProxyFigures | None = None
 
 
+class Said(msgspec.Struct, frozen=True, tag="said"):
+    """Output of a client command of the user's."""
+
+    text: str
+
+
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
     """The part of the work that is done, and the bytes moved so far."""
 

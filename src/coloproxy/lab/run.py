@@ -12,7 +12,7 @@ import msgspec
 
 from coloproxy.errors import ColoproxyError
 from coloproxy.lab.plan import Plan, Ports, check
-from coloproxy.lab.result import Progress, Result
+from coloproxy.lab.result import Progress, Result, Said
 from coloproxy.lab.sandbox import Send, privileged, sandbox
 from coloproxy.lab.scratch import scratch
 from coloproxy.lab.wiring import topology
@@ -22,15 +22,24 @@ ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def ports_here(wanted: Ports | None) -> Ports:
-    """How the proxy gets at frames on this machine: root by TAPs, others by packet sockets."""
-    if wanted is not None:
-        return wanted
-    return "tap" if privileged() and os.access(TUN, os.R_OK | os.W_OK) else "packet"
+    """How the proxy gets at frames on this machine: root by TAPs, others by packet sockets.
+
+    Raises ColoproxyError if TAPs are wanted and cannot be had.
+    """
+    accessible = os.access(TUN, os.R_OK | os.W_OK)
+    if wanted == "tap" and not accessible:
+        raise ColoproxyError(f"TAPs need {TUN}, which may not be opened here: run it as root, or use --ports packet.")
+    return wanted or ("tap" if privileged() and accessible else "packet")
 
 
-def run(plan: Plan, progress: Callable[[Progress], None] = lambda _: None) -> Result:
+def run(
+    plan: Plan,
+    progress: Callable[[Progress], None] = lambda _: None,
+    said: Callable[[str], None] = lambda _: None,
+) -> Result:
     """Carry out a plan; nothing of it is left afterwards, however it ends.
 
+    `progress` is told how far it is, `said` each line that a client command of the user's prints.
     Raises ColoproxyError if it cannot be carried out, here or at all.
     """
     check(plan)
@@ -43,10 +52,13 @@ def run(plan: Plan, progress: Callable[[Progress], None] = lambda _: None) -> Re
         ports = ports_here(plan.ports)
         with sandbox(lambda send: _inside(plan, ports, folder, logs, send)) as messages:
             for line in messages:
-                message = msgspec.json.decode(line, type=Progress | Result)
+                message = msgspec.json.decode(line, type=Progress | Said | Result)
                 if isinstance(message, Result):
                     return message
-                progress(message)
+                if isinstance(message, Said):
+                    said(message.text)
+                else:
+                    progress(message)
     raise ColoproxyError("the run was killed before its end; nothing of it is left.")
 
 

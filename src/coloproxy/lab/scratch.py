@@ -24,6 +24,7 @@ def scratch() -> Iterator[Path]:
         lock = _lock(folder)
         if lock is not None:
             break  # otherwise `clean` came between the two and takes the folder away
+    folder.chmod(0o711)  # servers that become another user find their files
     try:
         yield folder
     finally:

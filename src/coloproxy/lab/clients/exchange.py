@@ -12,6 +12,7 @@ from coloproxy.lab.content import Content, Mismatch
 
 PORT = 7
 WINDOW = 16  # datagrams on their way
+WAITING = 4 << 20  # bytes of answers that may wait, as far as the system allows
 LOST = 1.0  # seconds after which a datagram is
 NUMBER = struct.Struct(">Q")
 
@@ -67,6 +68,7 @@ def datagrams(order: Order, meter: Meter) -> None:
     family = socket.AF_INET6 if order.workload.family == 6 else socket.AF_INET
     waiting: dict[int, float] = {}
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WAITING)
         sock.connect((order.address, PORT))
         for unit in meter.units():
             waiting[unit] = time.perf_counter()

@@ -11,6 +11,7 @@ from coloproxy.link.loop import READ, WRITE, Loop
 
 PORT = 7
 LARGEST = 1 << 16  # bytes taken at a time
+WAITING = 4 << 20  # bytes of datagrams that may wait, as far as the system allows
 FOREVER = float("inf")
 
 
@@ -53,6 +54,7 @@ def listen(loop: Loop, address: str) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.create_server((address, PORT), family=family, backlog=512)
     datagrams = socket.socket(family, socket.SOCK_DGRAM)
+    datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WAITING)
     datagrams.bind((address, PORT))
 
     def accept(_: int) -> None:
