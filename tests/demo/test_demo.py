@@ -103,10 +103,10 @@ def test_a_signal_ends_it_and_all_it_started(
     scratch: Path, tmp_path: Path, number: signal.Signals, doing: str
 ) -> None:  # fmt: skip
     with subprocess.Popen(
-        [*DEMO, "--size", "8", "--out", str(tmp_path / "out")],
+        [*DEMO, "--size", "2", "--out", str(tmp_path / "out")],
         env=environment(scratch), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     ) as running:  # fmt: skip
-        end = time.monotonic() + 30
+        end = time.monotonic() + 80
         while not any(doing in command for command in processes(scratch)):
             assert time.monotonic() < end, processes(scratch)
             time.sleep(0.005)
