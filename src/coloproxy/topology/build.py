@@ -25,7 +25,7 @@ from coloproxy.topology.plain import COPY, Buffer, Dump, Mirror, Switch
 from coloproxy.topology.redirect import Redirector
 from coloproxy.topology.renumber import Renumber
 from coloproxy.topology.rewriting import Rewriting, Strip
-from coloproxy.topology.wires import IN, OUT, Shape, Wire, parse_wires, place
+from coloproxy.topology.wires import IN, OUT, Shape, Wire, parse_wires
 
 PORT = Shape((IN,), (OUT,), loose=True)
 
@@ -123,6 +123,13 @@ def build(
     return Wiring(ports, elements, wires).pieces()
 
 
+class Way(NamedTuple):
+    """The way of frames through an element: the outputs that they may leave by, whichever input they came in by."""
+
+    name: str
+    outputs: tuple[str, ...]
+
+
 class Wiring:
     """Joins ports and elements by wires."""
 
@@ -142,7 +149,7 @@ class Wiring:
         for element in elements:
             element.wired()
             if isinstance(element, Mirror):
-                out, copy = self._path((element.name, OUT)), self._path((element.name, COPY))
+                out, copy = list(self._path((element.name, OUT))), list(self._path((element.name, COPY)))
                 element.apart = alters(out) or (alters(copy) and keeps(out))
         self._check_headers()
         reaches = [(port, self._reach(source) if port.take else NOWHERE) for port, source in self.sources]
@@ -183,19 +190,24 @@ class Wiring:
 
     def _in_order(self) -> list[Element]:
         """The elements, each behind those whose frames it gets. Raises ColoproxyError if there is a circle."""
-        inputs: dict[tuple[str, str], set[tuple[str, str]]] = {}  # what leads there, by input
-        for (name, channel), target in self.next.items():
-            element = self.elements.get(name)
-            inside = element.shape.inputs if element else ()
-            from_here = {(name, each) for each in inside if element and channel in element.leads_to(each)}
-            inputs.setdefault(target, set()).update(from_here)
+        before: dict[Way, set[Way]] = {}
+        for (name, channel), (following, entrance) in self.next.items():
+            here = {way for way in self._ways(name) if channel in way.outputs}
+            before.setdefault(self._way(following, entrance), set()).update(here)
         try:
-            order = list(TopologicalSorter({end: sorted(before) for end, before in inputs.items()}).static_order())
+            order = list(TopologicalSorter({way: sorted(ways) for way, ways in before.items()}).static_order())
         except CycleError as error:
-            circle = " -> ".join(place(end, IN) for end in error.args[1])
+            circle = " -> ".join(way.name for way in error.args[1])
             raise ColoproxyError(f"wires: frames would go round for ever: {circle}; take one of these away.") from None
-        last = {name: at for at, (name, _) in enumerate(order)}
-        return sorted(self.elements.values(), key=lambda element: last.get(element.name, -1))
+        first = {way.name: -at for at, way in enumerate(reversed(order))}
+        return sorted(self.elements.values(), key=lambda element: first.get(element.name, -len(order)))
+
+    def _ways(self, name: str) -> set[Way]:
+        inputs = self.elements[name].shape.inputs if name in self.elements else ()
+        return {self._way(name, entrance) for entrance in inputs}
+
+    def _way(self, name: str, entrance: str) -> Way:
+        return Way(name, tuple(self.elements[name].leads_to(entrance)) if name in self.elements else ())
 
     def _check_headers(self) -> None:
         """Frames with virtio-net headers, which count on their receiver to cut and sum them, may not come to a port

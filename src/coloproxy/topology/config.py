@@ -1,9 +1,10 @@
 """The topology file: ports, elements and wires, as TOML."""
 
+import difflib
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -18,7 +19,7 @@ Number32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 VnetHdr = bool | Literal[10, 12, 20]
 
 NAME = re.compile(r"[A-Za-z][\w-]*", re.ASCII)
-RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)(?:bit)?(?:/s)?")
+RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)(?:bit)?(?:/s)?", re.ASCII)
 DEVICE = re.compile(r"[^\s/%]{1,15}")  # the kernel's rules, dev_valid_name() in net/core/dev.c
 UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 
@@ -237,4 +238,15 @@ def _one(value: Any, kind: Any, where: str) -> Any:
         found = re.fullmatch(r"(.*?)(?: - at `\$\.?(.*)`)?", str(error), re.DOTALL)
         assert found is not None
         what, key = found.groups()
-        raise ColoproxyError(f"{where}: {f'{key}: ' if key else ''}{what[:1].lower() + what[1:]}.") from None
+        if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", what):
+            near = difflib.get_close_matches(unknown[1], _keys(kind), 1)
+            what = f"unknown key '{unknown[1]}'" + (f"; did you mean {near[0]}?" if near else ".")
+        elif missing := re.fullmatch(r"Object missing required field `(.*)`", what):
+            what = f"the key {missing[1]} is missing."
+        else:
+            what = f"{what[:1].lower()}{what[1:]}."
+        raise ColoproxyError(f"{where}: {f'{key}: ' if key else ''}{what}") from None
+
+
+def _keys(kind: Any) -> list[str]:
+    return [key for each in get_args(kind) or (kind,) for key in each.__struct_fields__]
