@@ -195,3 +195,14 @@ def test_an_atomic_fragment_is_no_fragment(play: Make) -> None:
     packet = ipv6(17, udp_datagram(b"whole", **ENDS6), extensions=((44, b"\0\0\0\0\0\7"),))
     atomic = ethernet(0x86DD, packet)
     assert play().p(atomic).s(udp(b"whole", **ENDS6)).left() == [atomic]
+
+
+def test_what_is_malformed_is_so_in_fragments_too(play: Make) -> None:
+    wrong = udp_datagram(b"x" * 1600, length=4)
+    pieces = fragments(wrong, size=800)
+    made = play(malformed="refuse").p(*pieces)
+    assert made.left() == []
+    account = made.comparator.accounting()
+    assert account.malformed == {"udp_length": 1}
+    assert account.primary.refused.frames == len(pieces)
+    assert play().p(*pieces).left() == pieces

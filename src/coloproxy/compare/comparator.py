@@ -87,7 +87,7 @@ class Comparator:
         context.engine = engine
         self._tcp = Tcp(context)
         self._datagrams = Datagrams(context)
-        self._fragments = Fragments(context, self._sort)
+        self._fragments = Fragments(context, self._sort, self._take_malformed)
         engine.differs, engine.settle, engine.owed = self._tcp.differs, self._tcp.acks.settle, self._tcp.acks.owed
         self._table = Table(self.config, engine, self._evict)
         context.decided = self._table.decided

@@ -15,15 +15,17 @@ Whole = Callable[[Side, Packet, Frame], None]
 
 
 class Fragments:
-    """Incomplete datagrams of both sides. `whole(side, packet, frame)` takes each that is complete.
+    """Incomplete datagrams of both sides. `whole(side, packet, frame)` takes each that is complete,
+    `malformed(side, frame, error)` each that is complete and no datagram.
 
     Fragments of the primary are never lost: those of a datagram that cannot be completed stay held until the next
     checkpoint, for which they are a reason.
     """
 
-    def __init__(self, context: Context, whole: Whole) -> None:
+    def __init__(self, context: Context, whole: Whole, malformed: Callable[[Side, Frame, Malformed], None]) -> None:
         self.context = context
         self.whole = whole
+        self.malformed = malformed
         self.held: tuple[dict[int, Frame], dict[int, Frame]] = ({}, {})
         self._reset()
 
@@ -74,8 +76,8 @@ class Fragments:
         whole.parts, whole.time = parts, parts[0].time
         try:
             packet = parse(whole.buf, 0, len(datagram))
-        except Malformed:  # the parts were good, the whole is not: as for any malformed frame, the client may judge
-            self.context.let_pass(side, whole)
+        except Malformed as malformed:  # the parts were good, the whole is not
+            self.malformed(side, whole, malformed)
             return
         self.whole(side, packet, whole)
 
