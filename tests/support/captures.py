@@ -19,14 +19,16 @@ def pcap(
 ) -> bytes:  # fmt: skip
     """A classic capture; `modified` with the longer record headers of old Linux systems."""
     magic = 0xA1B2CD34 if modified else 0xA1B23C4D if nanoseconds else 0xA1B2C3D4
-    out = struct.pack(order + "IHHiIII", magic, *version, 0, 0, 65535, linktype)
+    out = [struct.pack(order + "IHHiIII", magic, *version, 0, 0, 65535, linktype)]
     for time_ns, data, original in shots:
         seconds, fraction = divmod(time_ns, 1_000_000_000)
         fraction //= 1 if nanoseconds else 1000
-        out += struct.pack(order + "IIII", seconds, fraction, len(data), len(data) if original is None else original)
-        out += struct.pack(order + "IHBB", 2, 0x0800, 4, 0) if modified else b""
-        out += data
-    return out
+        size = len(data)
+        out.append(struct.pack(order + "IIII", seconds, fraction, size, size if original is None else original))
+        if modified:
+            out.append(struct.pack(order + "IHBB", 2, 0x0800, 4, 0))
+        out.append(data)
+    return b"".join(out)
 
 
 def block(kind: int, body: bytes, order: str = "<") -> bytes:

@@ -215,7 +215,6 @@ class Flow:
     def _leave_alone(self, side: int, d: Datagram) -> None:
         """It is what only this side has."""
         self._drop(side, d)
-        self.skew += 1 if side else -1
         if self.shared.began_later(side, d.time):
             self.before += len(d.content)
             return

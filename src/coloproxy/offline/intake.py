@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 from coloproxy.capture import Record, to_ethernet
 from coloproxy.capture.linktype import CONVERTERS
@@ -18,6 +19,14 @@ TCP_FLAGS_END = 14  # bytes of a TCP header without which nothing can be done wi
 FIXED = {Kind.TCP: TCP_FLAGS_END, Kind.UDP: 8, Kind.ICMP: 4, Kind.ICMPV6: 4}
 
 Take = Callable[[int, Packet, bytes, int], None]  # record's number, packet, frame, index behind what is known of it
+
+
+class Piece(NamedTuple):
+    """A fragment: its record's number, its end in the datagram's payload, and the end of what the capture has of it."""
+
+    number: int
+    end: int
+    known: int
 
 
 class Intake:
@@ -74,15 +83,14 @@ class Intake:
         self.take(number, packet, frame, there)
 
     def _fragment(self, number: int, record: Record, packet: Packet, frame: bytes, there: int) -> None:
-        if there < packet.l4_end:
-            self.summary.sent += 1
-            self.summary.short += 1
-            return
+        assert packet.fragment is not None
         now = record.time_ns / 1e9
         for given_up in self._fragments.expire(now):
             self._lost(given_up)
+        begin, size = packet.fragment.offset, packet.l4_end - packet.l4
+        piece = Piece(number, begin + size, begin + min(max(there - packet.l4, 0), size))
         try:
-            done = self._fragments.add(packet, frame, now, number)
+            done = self._fragments.add(packet, frame, now, piece)
         except FragmentOverlap as overlap:
             self._lost(overlap.tags)
             return
@@ -95,11 +103,14 @@ class Intake:
             self.summary.malformed += len(done.tags)
             return
         self.summary.sent += len(done.tags) - 1
-        self._whole(number, whole, done.frame, len(done.frame))
+        pieces: list[Piece] = done.tags
+        header = len(done.frame) - max(piece.end for piece in pieces)
+        known = min((piece.known for piece in pieces if piece.known < piece.end), default=len(done.frame) - header)
+        self._whole(number, whole, done.frame, header + known)
 
-    def _lost(self, numbers: list[int]) -> None:
-        self.summary.sent += len(numbers)
-        self.summary.fragments += len(numbers)
+    def _lost(self, pieces: list[Piece]) -> None:
+        self.summary.sent += len(pieces)
+        self.summary.fragments += len(pieces)
 
     def close(self) -> None:
         """The capture is at its end."""

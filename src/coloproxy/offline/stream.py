@@ -2,10 +2,12 @@
 
 A place is the distance from the first byte behind the SYN; without a SYN, from where the halves were joined. A segment
 is handed on to the comparator once the other half is known up to its end, so that what the other's capture does not
-have there can be left out on both sides. Every place is handed on once: as it was seen first.
+have there can be left out on both sides. Every place is handed on once, in order, as it was seen first.
 """
 
 import struct
+import sys
+from bisect import bisect_left
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ UNEXPECTED = -1  # no sequence number
 REORDERED = 16 << 20  # bytes seen behind a hole, after which nothing is expected to fill it
 NEAR = 1 << 28  # bytes that a segment may lie ahead of or behind another, and yet not be told by 4 GiB
 LARGEST_FILLED = 1 << 20  # bytes in a gap that are made up; a larger one is leapt over
+TURN = 64  # segments handed on before it is the other half's turn
 COST = 250  # bytes of memory counted for a segment besides its data
 
 _SEQ = struct.Struct(">I")
@@ -152,7 +155,11 @@ class Stream(Places):
             self.sample += s.bytes_at(s.begin, CONTEXT - len(self.sample))
 
     def _wait(self, s: Segment) -> None:
-        self.queue.append(s)
+        """Queue a segment, by its place."""
+        if self.queue and s.low < self.queue[-1].low:
+            self.queue.insert(bisect_left(self.queue, s.low, key=_low), s)
+        else:
+            self.queue.append(s)
         self.shared.waiting[self.side] += len(s.data) + COST
 
     def _unqueue(self) -> list[Segment]:
@@ -191,20 +198,20 @@ class Stream(Places):
         """After a change: hand on what can be, of both halves."""
         if self.ahead and self.ahead.total() > REORDERED:
             self.fill_hole()
-        if self.other is not None:
-            self.flush()
-            self.other.flush()
+        while self.other is not None and self.flush(TURN) + self.other.flush(TURN):
+            pass
         irregular = self.ahead or self.ended or self.blind or self.fin is not None or self.rest is not None
         leaps = self.connection is not None and self.connection.leaps
         self.expected = UNEXPECTED if irregular or leaps else self.origin + self.next & MASK
 
-    def flush(self) -> None:
-        """Hand on the segments up to whose end the other half is known."""
+    def flush(self, most: int = sys.maxsize) -> int:
+        """Hand on the segments, or the first of them, up to whose end both halves are known; returns how many."""
         assert self.other is not None
-        queue, place = self.queue, self.other.next
-        freed = 0
-        while queue and queue[0].high <= place:
+        queue, place = self.queue, min(self.next, self.other.next)
+        freed = count = 0
+        while queue and queue[0].high <= place and count < most:
             s = queue.popleft()
+            count += 1
             freed += len(s.data) + COST
             if self.plain:
                 self.hand_on(s.number, s.low, s.high, s.data, s.l3, s.l4, s.zeros)
@@ -213,6 +220,7 @@ class Stream(Places):
         self.shared.waiting[self.side] -= freed
         if not self.plain and not queue and not self.other.queue and self.connection is not None:
             self.connection.count_gaps()
+        return count
 
     def hand_on(self, number: int, low: int, high: int, data: bytes, l3: int, l4: int, zeros: int) -> int:
         """Give a segment to the comparator; returns where its IP header lies in the batch."""
@@ -292,3 +300,7 @@ class Stream(Places):
     def data_end(self) -> int:
         """The place behind the last byte of data seen in a row."""
         return self.fin if self.fin is not None and self.fin < self.next else self.next
+
+
+def _low(s: Segment) -> int:
+    return s.low
