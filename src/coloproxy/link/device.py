@@ -82,8 +82,8 @@ class DevicePort(Port):
     def _bad(self, error: OSError) -> ColoproxyError:
         where = f" in namespace {self.netns}" if self.netns else ""
         what = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-        hint = "run as root" if isinstance(error, PermissionError) else "is it there, and free?"
-        return ColoproxyError(f"port {self.name}: device '{self.device}'{where}: {what}; {hint}")
+        hint = "run as root" if isinstance(error, PermissionError) else "see that it is there and free"
+        return ColoproxyError(f"port {self.name}: device '{self.device}'{where}: {what}; {hint}.")
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -12,7 +12,7 @@ import msgspec
 
 from coloproxy.topology.build import Pieces
 from coloproxy.topology.config import Topology
-from coloproxy.topology.graph import Layers, Node, Pin, components, tracks
+from coloproxy.topology.graph import Layers, Node, Part, Pin, parts, tracks
 
 WIDTH = 80
 HARD = "\u00a0"  # a blank where no line is broken
@@ -27,18 +27,21 @@ SINGLE, DOUBLE = tuple("┌─┐│└┘┬"), tuple("╔═╗║╚╝╤")
 
 def draw(topology: Topology, pieces: Pieces) -> str:
     """The whole, ending in a newline."""
-    parts = [_lines(layers) for layers in components(pieces.wires, pieces.elements)]
-    if any(len(line) > WIDTH for part in parts for line in part):
-        body = "\n".join(map(str, pieces.wires)) + "\n"  # nobody can read boxes that wrap
-    else:
-        body = "\n".join("".join(line + "\n" for line in row) for row in _rows(parts))
-    return f"{body}\n{_legend(topology)}"
+    blocks = [_block(part) for part in parts(pieces.wires, pieces.elements)]
+    rows = ["".join(line + "\n" for line in row) for row in _rows(blocks)]
+    return "\n".join([*rows, _legend(topology)])
 
 
-def _rows(parts: Sequence[list[str]]) -> Iterator[list[str]]:
-    """Parts side by side, as many as there is room for."""
+def _block(part: Part) -> list[str]:
+    """A part drawn; its wires alone if it is too wide, for nobody can read boxes that wrap."""
+    lines = _lines(part.layers)
+    return lines if max(map(len, lines)) <= WIDTH else list(map(str, part.wires))
+
+
+def _rows(blocks: Sequence[list[str]]) -> Iterator[list[str]]:
+    """Blocks side by side, as many as there is room for."""
     row: list[str] = []
-    for part in parts:
+    for part in blocks:
         indent = max(map(len, row), default=-BESIDE) + BESIDE
         if indent + max(map(len, part)) > WIDTH:
             yield row

@@ -7,6 +7,7 @@ understanding of hierarchical system structures, 1981): layers, the order within
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from coloproxy.topology.element import Element
 from coloproxy.topology.wires import IN, OUT, Wire
@@ -18,9 +19,10 @@ SWEEPS = 6
 class Pin:
     """Where a wire leaves or enters a node: `at` columns behind its left edge. `other` is the wire's other end."""
 
-    def __init__(self, node: "Node", label: str) -> None:
+    def __init__(self, node: "Node", label: str, wire: Wire) -> None:
         self.node = node
         self.label = label
+        self.wire = wire
         self.at = 0
         self.other: Pin = self
 
@@ -58,16 +60,24 @@ class Node:
 Layers = list[list[Node]]
 
 
-def components(wires: Sequence[Wire], elements: Sequence[Element]) -> list[Layers]:
-    """The parts of a topology that are not connected, each laid out."""
+class Part(NamedTuple):
+    """A part of a topology that is connected with no other, laid out."""
+
+    layers: Layers
+    wires: list[Wire]
+
+
+def parts(wires: Sequence[Wire], elements: Sequence[Element]) -> list[Part]:
+    """The parts of a topology."""
     found = []
     for nodes in _connected(_nodes(wires, elements)):
+        part = [pin.wire for node in nodes for pin in node.outs]
         layers = _layers(nodes)
         _order(layers)
         for node in (node for layer in layers for node in layer):
             node.measure()
         _place(layers)
-        found.append(layers)
+        found.append(Part(layers, sorted(part, key=wires.index)))
     return found
 
 
@@ -89,7 +99,8 @@ def _nodes(wires: Sequence[Wire], elements: Sequence[Element]) -> list[Node]:
 
     for source, target in wires:
         above, below = node(source, False), node(target, True)
-        out, into = Pin(above, _label(source, OUT)), Pin(below, _label(target, IN))
+        wire = Wire(source, target)
+        out, into = Pin(above, _label(source, OUT), wire), Pin(below, _label(target, IN), wire)
         out.other, into.other = into, out
         above.outs.append(out)
         below.ins.append(into)
@@ -172,7 +183,7 @@ def _pass_by(pin: Pin, layers: Layers) -> None:
     for layer in range(pin.node.layer + 1, target.node.layer):
         node = Node("")
         node.layer = layer
-        node.ins, node.outs = [Pin(node, "")], [Pin(node, "")]
+        node.ins, node.outs = [Pin(node, "", pin.wire)], [Pin(node, "", pin.wire)]
         node.ins[0].other, pin.other = pin, node.ins[0]
         pin = node.outs[0]
         layers[layer].append(node)
