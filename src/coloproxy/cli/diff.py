@@ -144,6 +144,8 @@ class Paper:
 
     def captures(self, report: Report) -> None:
         grid = Table.grid(padding=(0, 2))
+        grid.add_column()
+        grid.add_column(overflow="fold")
         for name, summary in (("primary", report.primary), ("secondary", report.secondary)):
             grid.add_row(name, Text(f"{summary.path}: {summary.format}, {counted(summary.frames, 'frame')}, "
                                     f"{summary.sent:,} sent by the replica"))  # fmt: skip
