@@ -20,7 +20,7 @@ from coloproxy.lab.sandbox import Send, mount_tmpfs
 from coloproxy.lab.wiring import topology
 
 TURN = 0.05  # seconds between two looks at what is due
-TRANSFERS = ("ftp-get", "ftp-put", "http")
+SERVED = ("ftp-get", "http")  # whose files are made
 
 
 class Experiment:
@@ -47,10 +47,13 @@ class Experiment:
 
     def _make_files(self) -> None:
         self._files.mkdir()
-        mount_tmpfs(self._files)
-        for workload in self._plan.workloads:
-            if workload.name in ("ftp-get", "http"):
-                self._content.write(self._files / file_name(workload.size), workload.size)
+        sizes = {workload.size for workload in self._plan.workloads if workload.name in SERVED}
+        try:
+            mount_tmpfs(self._files)
+            for size in sizes:
+                self._content.write(self._files / file_name(size), size)
+        except OSError as error:
+            raise ColoproxyError(f"no room in memory for {sum(sizes)} bytes of files: {error.strerror}.") from None
 
     def _start_proxy(self, ports: Ports, scratch: Path) -> Proxy:
         hosts = self._network.hosts | {"proxy": self._network.proxy}

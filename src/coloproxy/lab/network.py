@@ -70,6 +70,8 @@ class Network:
 
     def __init__(self, hosts: Sequence[str], ports: Ports | None, rate: float | None) -> None:
         """`hosts`: "client" and the replicas. ports: how a proxy gets at them; None: they are joined directly."""
+        if not Path("/proc/sys/net/ipv6").exists():
+            raise ColoproxyError("the lab needs IPv6 in the kernel: start it without ipv6.disable=1.")
         try:
             self.hosts = {name: Host(name) for name in hosts}
             self.proxy = Host("proxy")

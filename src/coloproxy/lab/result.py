@@ -19,7 +19,8 @@ class Figures(msgspec.Struct, kw_only=True, tag="figures"):
     """What one client measured. `ok`: all was done and every byte was right. `errors`: what was not, at most a few.
 
     count: transfers, connections, round trips or datagrams that came back. failed: those that did not. bytes: payload
-    moved and checked. longest_gap: the longest time in which a transfer, or a round trip, made no progress.
+    moved and checked. bits_per_second: of these, from the first transfer's request to the last byte. longest_gap: the
+    longest time in which a transfer, or a round trip, made no progress.
     """
 
     name: str

@@ -43,12 +43,8 @@ def run(
     Raises ColoproxyError if it cannot be carried out, here or at all.
     """
     check(plan)
-    try:
-        import pyftpdlib  # noqa: F401
-        import pyroute2  # noqa: F401
-    except ImportError as error:
-        raise ColoproxyError(f"the lab needs {error.name}: pip install 'coloproxy[lab]'.") from None
-    with _ended_by_signals(), scratch() as folder, _logs(plan, folder) as logs:
+    equipped()
+    with ended_by_signals(), scratch() as folder, _logs(plan, folder) as logs:
         ports = ports_here(plan.ports)
         with sandbox(lambda send: _inside(plan, ports, folder, logs, send)) as messages:
             for line in messages:
@@ -60,6 +56,15 @@ def run(
                 else:
                     progress(message)
     raise ColoproxyError("the run was killed before its end; nothing of it is left.")
+
+
+def equipped() -> None:
+    """Raises ColoproxyError if the lab's libraries are not installed."""
+    try:
+        import pyftpdlib  # noqa: F401
+        import pyroute2  # noqa: F401
+    except ImportError as error:
+        raise ColoproxyError(f"the lab needs {error.name}: pip install 'coloproxy[lab]'.") from None
 
 
 def _inside(plan: Plan, ports: Ports, folder: Path, logs: Path, send: Send) -> None:
@@ -95,7 +100,7 @@ def _logs(plan: Plan, folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
+def ended_by_signals() -> Iterator[None]:
     """Have signals that end a program end this block first; only the main thread gets any."""
 
     def end(number: int, _: FrameType | None) -> None:

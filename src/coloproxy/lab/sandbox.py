@@ -139,18 +139,25 @@ def _own_namespaces() -> None:
         unshare(flags)
     else:
         unshare(flags | CLONE_NEWUSER)
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {user} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+        try:
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+            Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+        except OSError as error:
+            raise _refused(error.errno or 0) from None
 
 
 def unshare(flags: int) -> None:
+    """Raises ColoproxyError if that is not allowed here."""
     if _libc.unshare(flags):
-        why = os.strerror(ctypes.get_errno())
-        raise ColoproxyError(
-            f"the lab may not make namespaces here ({why}): run it as root, or allow user namespaces"
-            " (sysctl user.max_user_namespaces; in a container, a seccomp profile that lets unshare(2) pass)."
-        )
+        raise _refused(ctypes.get_errno())
+
+
+def _refused(number: int) -> ColoproxyError:
+    return ColoproxyError(
+        f"the lab may not make namespaces here ({os.strerror(number)}): run it as root, or allow user namespaces"
+        " (sysctl user.max_user_namespaces; in a container, a seccomp profile that lets unshare(2) pass)."
+    )
 
 
 def _begin(work: Callable[[Send], None], keeper: socket.socket, messages: int) -> None:

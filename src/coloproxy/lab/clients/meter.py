@@ -24,6 +24,10 @@ class Gauge:
         self._last = time.perf_counter()
         self.longest = 0.0
 
+    def begin(self) -> None:
+        """From now on, bytes could get through."""
+        self._meter.begin(time.perf_counter())
+
     def moved(self, size: int) -> None:
         """So many bytes got through."""
         now = time.perf_counter()
@@ -45,6 +49,8 @@ class Meter:
         self._total = total
         self._lock = threading.Lock()
         self._begun = time.perf_counter()
+        self._first: float | None = None
+        self._last = 0.0
         self._bytes = 0
         self._units = 0
         self._count = self._failed = 0
@@ -71,9 +77,15 @@ class Meter:
     def gauge(self) -> Gauge:
         return Gauge(self)
 
+    def begin(self, now: float) -> None:
+        """The first transfer begins, or another."""
+        with self._lock:
+            self._first = self._first or now
+
     def moved(self, size: int, now: float) -> None:
         with self._lock:
             self._bytes += size
+            self._last = now
             self._tell(now)
 
     def done(self, gauge: Gauge | None = None, latency: float | None = None) -> None:
@@ -114,6 +126,7 @@ class Meter:
     def figures(self) -> Figures:
         """All of it, the work being over."""
         seconds = time.perf_counter() - self._begun
+        moving = seconds if self._first is None else self._last - self._first
         may_fail = self._workload.name in ("udp", "ping")
         whole = self._workload.seconds is not None or self._count + self._failed == self._workload.count
         return Figures(
@@ -124,7 +137,7 @@ class Meter:
             failed=self._failed,
             bytes=self._bytes,
             seconds=seconds,
-            bits_per_second=8 * self._bytes / seconds,
+            bits_per_second=8 * self._bytes / moving if self._bytes else 0.0,
             per_second=self._count / seconds,
             longest_gap=self._longest,
             latency=percentiles(self._latencies),

@@ -39,6 +39,7 @@ def ftp_get(order: Order, content: Content, gauge: Gauge, _unit: int) -> None:
     """RETR, in binary mode, over a passive data connection."""
     size = order.workload.size
     with session(order) as ftp:
+        gauge.begin()
         with ftp.transfercmd(f"RETR {file_name(size)}") as data:
             receive(data.recv_into, content, size, gauge)
             if data.recv(1):
@@ -50,6 +51,7 @@ def ftp_put(order: Order, content: Content, gauge: Gauge, unit: int) -> None:
     """STOR; then the server is asked whether what it got is what it should be."""
     size, name = order.workload.size, f"upload-{order.workload.family}-{unit}"
     with session(order) as ftp:
+        gauge.begin()
         with ftp.transfercmd(f"STOR {name}") as data:
             for at in range(0, size, BLOCK):
                 send(data, content.at(at, size - at), gauge)
@@ -79,6 +81,7 @@ def http_get(order: Order, content: Content, gauge: Gauge, _unit: int) -> None:
     size = order.workload.size
     connection = http.client.HTTPConnection(order.address, http.client.HTTP_PORT, timeout=order.timeout)
     with contextlib.closing(connection):
+        gauge.begin()
         connection.request("GET", str(PurePath("/", file_name(size))), headers={"Connection": "close"})
         answer = connection.getresponse()
         if answer.status != 200 or answer.length != size:

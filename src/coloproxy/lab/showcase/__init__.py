@@ -1,0 +1,1 @@
+"""The demonstration: one download, four ways, measured in one run."""

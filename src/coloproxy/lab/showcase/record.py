@@ -1,0 +1,140 @@
+"""What is to be measured, and what was. The report is what `coloproxy demo --json` prints."""
+
+from statistics import median
+from typing import Literal
+
+import msgspec
+
+from coloproxy.lab.plan import Ports
+
+Way = Literal["native", "packet", "qemu", "coloproxy"]
+WAYS: tuple[Way, ...] = ("native", "packet", "qemu", "coloproxy")
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """One way at one size and rate.
+
+    size: bytes of the file. rate: bits a second of every network card; None: as fast as it goes. runs: how often it is
+    downloaded, as far as `budget` seconds go. checkpoint_cost: milliseconds for which a checkpoint stops both replicas.
+    """
+
+    way: Way
+    size: int
+    rate: float | None
+    runs: int
+    budget: float
+    checkpoint_cost: float
+
+
+class Download(msgspec.Struct, frozen=True, kw_only=True, tag="download"):
+    """What came of the file, from its beginning, until the time was over. seconds: from the request to the last byte
+    or, unless it came whole, to the end of the time. md5: of what came."""
+
+    bytes: int
+    seconds: float
+    md5: str
+
+    @property
+    def bits_per_second(self) -> float:
+        return 8 * self.bytes / self.seconds
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """A download. whole: the whole file came. right: its MD5 is that of as much of the file that the server has."""
+
+    bytes: int
+    seconds: float
+    md5: str
+    whole: bool
+    right: bool
+
+
+class Measurement(msgspec.Struct, kw_only=True, tag="measurement"):
+    """What came of a task.
+
+    missing: why there are no figures. bits_per_second: the median of the downloads; of_native: as a fraction of that of
+    the native way. divergences: found by the comparator; None where it does not tell. checkpoints_asked: requests that
+    it sent; checkpoints_made: these answered, together, after `stopped` seconds. comparator: the process that compares,
+    of which cpu_seconds is the time during the downloads; elements_cpu_seconds: that of coloproxy's process where it
+    is another, which mirrors and rewrites for it.
+    """
+
+    way: Way
+    size: int
+    rate: float | None
+    missing: str | None = None
+    downloads: list[Checked] = []
+    bits_per_second: float | None = None
+    of_native: float | None = None
+    divergences: int | None = None
+    reasons: dict[str, int] = {}
+    checkpoints_asked: int | None = None
+    checkpoints_made: int | None = None
+    stopped: float = 0.0
+    comparator: str | None = None
+    cpu_seconds: float | None = None
+    elements_cpu_seconds: float | None = None
+
+    @property
+    def bytes(self) -> int:
+        """All that was downloaded."""
+        return sum(download.bytes for download in self.downloads)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every download came to its end."""
+        return all(download.whole for download in self.downloads)
+
+    @property
+    def right(self) -> bool:
+        return all(download.right for download in self.downloads)
+
+    @property
+    def cpu_seconds_per_gigabyte(self) -> float | None:
+        """Of the comparator's process, for 10^9 bytes."""
+        if self.cpu_seconds is None or not self.bytes:
+            return None
+        return self.cpu_seconds / self.bytes * 1e9
+
+
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """What was published with the commit of QEMU that began to compare by sequence number: FTP of 200 MB and of 1 GB,
+    fractions of native speed. packet_below: it was less than that."""
+
+    commit: str = "f449c9e549c2f93839a805ea9c7d66c9699794af"
+    date: str = "January 2018"
+    packet_below: float = 0.01
+    sequence: float = 0.20
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """A whole demonstration. seconds: that it took. machine: what it ran on."""
+
+    ports: Ports
+    runs: int
+    budget_seconds: float
+    checkpoint_cost_ms: float
+    machine: dict[str, str | int]
+    published: Published
+    measurements: list[Measurement] = []
+    seconds: float = 0.0
+
+    @property
+    def right(self) -> bool:
+        """Whether every byte of every download was."""
+        return all(each.right for each in self.measurements)
+
+    def add(self, found: Measurement) -> None:
+        """Take a measurement; the native one comes first."""
+        rates = [8 * each.bytes / each.seconds for each in found.downloads if each.seconds]
+        found.bits_per_second = median(rates) if rates else None
+        self.measurements.append(found)
+        native = next(
+            (each for each in self.measurements if each.way == "native" and same_load(each, found)), None
+        )  # fmt: skip
+        if native is not None and native.bits_per_second and found.bits_per_second is not None:
+            found.of_native = found.bits_per_second / native.bits_per_second
+
+
+def same_load(one: Measurement, other: Measurement) -> bool:
+    return (one.size, one.rate) == (other.size, other.rate)
