@@ -52,7 +52,7 @@ class Acknowledgements:
         if allowed is None:
             self._wait(c, frame)
         else:
-            self._send(c, frame, *allowed)
+            self._send_again(c, frame, *allowed)
 
     def settle(self, c: Connection, frame: Frame) -> bool:
         """Release the first frame of the primary's queue, all verified, lowered or in part, behind those that came
@@ -98,7 +98,7 @@ class Acknowledgements:
             if c.a_head is None:
                 c.a_tail = None
             self.engine.unhold(c, Side.PRIMARY, frame)
-            self._send(c, frame, *(self._allowed(c, frame) or (frame.ack, frame.window)))
+            self._send_again(c, frame, *(self._allowed(c, frame) or (frame.ack, frame.window)))
 
     def _tell(self, c: Connection) -> None:
         """Send a pure ACK of our own, modelled on the primary's last, if it says something new."""
@@ -133,6 +133,12 @@ class Acknowledgements:
         if c.p_scale >= 0 and c.s_scale >= 0:
             window = min(max(distance(ack, smin(right, c.s_right)), 0) >> c.p_scale, 0xFFFF)
         return ack, window
+
+    def _send_again(self, c: Connection, frame: Frame, ack: int, window: int) -> None:
+        """Release a frame that brings no new bytes."""
+        if frame.size:
+            self.context.tracing.compared_before(Side.PRIMARY)
+        self._send(c, frame, ack, window)
 
     def _send(self, c: Connection, frame: Frame, ack: int, window: int) -> None:
         """Release a frame: what has not left of it, saying `ack` and `window`."""

@@ -296,6 +296,8 @@ class Comparator:
         icmp_type = frame.buf[packet.l4] if packet.kind in ICMP_KINDS else -1
         decision, c = self._table.decide(side, packet, icmp_type)
         if decision.action is Action.PASS:
+            if packet.version != 4:
+                self._context.tracing.unsupported(side, frame)
             self._context.let_pass(side, frame)
             return
         if decision is CUT[side]:
@@ -314,7 +316,7 @@ class Comparator:
 
     def _take_malformed(self, side: Side, frame: Frame, malformed: Malformed) -> None:
         self._malformed[malformed.reason] += 1
-        self._context.tracing.unsupported(side)
+        self._context.tracing.unsupported(side, frame)
         if self.config.malformed == "pass":
             self._context.let_pass(side, frame)
         else:

@@ -107,7 +107,9 @@ class Datagrams:
         s: Frame | None = c.s_head
         if s is None:
             return None
-        if c.index is None and self._equal(c, p, s):
+        if self.engine.tracer is not None:
+            self._trace_search(c, p)
+        if c.index is None and equal(p, s):
             return s
         if self.context.config.tcp_match == "packet":
             return None
@@ -121,10 +123,15 @@ class Datagrams:
         found = c.index.get(digest(p))
         return found[0] if found else None
 
-    def _equal(self, c: Connection, p: Frame, s: Frame) -> bool:
-        equal = p.size == s.size and p.flags == s.flags and payload(p) == payload(s)
-        self.context.tracing.datagrams(c, REASONS[c.kind][0], p, s, equal)
-        return equal
+    def _trace_search(self, c: Connection, p: Frame) -> None:
+        """Say what QEMU says of its search: it looks at one after the other."""
+        s: Frame | None = c.s_head
+        found = False
+        while s is not None and not found:
+            if not s.gone:
+                found = equal(p, s)
+                self.context.tracing.datagrams(c, REASONS[c.kind][0], p, s, found)
+            s = s.next
 
     def _take_secondary(self, c: Connection, s: Frame) -> None:
         """Use up a datagram of the secondary, wherever it stands in the queue."""
@@ -184,6 +191,11 @@ class Datagrams:
         else:
             reason, detail = content, f"the bytes differ from byte {at} on"
         self.context.diverge(c, reason, detail, p, s, None, at, at)
+
+
+def equal(p: Frame, s: Frame) -> bool:
+    """Whether two datagrams match."""
+    return p.size == s.size and p.flags == s.flags and payload(p) == payload(s)
 
 
 def digest(frame: Frame) -> Digest:

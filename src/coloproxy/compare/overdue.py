@@ -31,7 +31,7 @@ class Overdue:
             if self._only_stale(c):
                 self._drop_stale(c, stream)
                 continue
-            self.context.tracing.overdue(before)
+            self.context.tracing.overdue(_since(c))
             if stream:
                 self._stream(c)
             else:
@@ -85,3 +85,14 @@ class Overdue:
             p_at = min((place - p.seq) & 0xFFFFFFFF, p.size) if p is not None and at_or_before(p.seq, place) else 0
             s_at = min((place - s.seq) & 0xFFFFFFFF, s.size) if s is not None and at_or_before(s.seq, place) else 0
         self.context.diverge(c, reason, f"{what} within {self.timeout:g} s", p, s, place, p_at, s_at)
+
+
+def _since(c: Connection) -> float:
+    """When the oldest came of what waits."""
+    frames = [frame for frame in (c.p_head, c.s_head, c.a_head, *(c.control or ())) if frame is not None]
+    times: list[float] = [frame.time for frame in frames]
+    if c.s_rst and not c.p_rst:
+        times.append(c.s_rst_time)
+    if c.s_syn is not None and not c.started:
+        times.append(c.s_syn_time)
+    return min(times)

@@ -63,7 +63,7 @@ class Tcp:
             c.p_rst = True
             if c.s_rst:
                 c.closed = True
-                self.context.release(frame)
+                self._release(frame)
             else:
                 self._hold_control(c, frame)
             return
@@ -77,7 +77,6 @@ class Tcp:
         if not frame.size + frame.fin:
             self.acks.pure(c, frame)
         elif c.started and at_or_before(end_of(frame), c.verified):
-            self.context.tracing.compared_before(Side.PRIMARY)
             self.acks.verified(c, frame)
         else:
             self._insert_primary(c, frame)
@@ -92,7 +91,7 @@ class Tcp:
         if frame.size:
             self._insert_primary(c, frame)  # data on a SYN (RFC 7413) waits for its bytes
         elif c.started and not first:
-            self.context.release(frame)
+            self._release(frame)
         else:
             self._hold_control(c, frame)
         if first:
@@ -283,6 +282,10 @@ class Tcp:
         c.control = [*(c.control or ()), frame]
         self.engine.hold(c, Side.PRIMARY, frame)
 
+    def _release(self, frame: Frame) -> None:
+        self.context.tracing.released(frame)
+        self.context.release(frame)
+
     def _release_control(self, c: Connection, flag: int) -> None:
         """Let the primary's SYNs, or RSTs, leave that waited for the secondary's."""
         waiting, c.control = c.control or (), None
@@ -290,7 +293,7 @@ class Tcp:
         for frame in waiting:
             if frame.flags & flag:
                 self.engine.unhold(c, Side.PRIMARY, frame)
-                self.context.release(frame)
+                self._release(frame)
                 if frame.flags & ACK and flag == SYN:
                     self.engine.saw_client(c, frame.ack, add(frame.ack, frame.window))
             else:
@@ -363,6 +366,7 @@ class Tcp:
             return
         p_at, s_at = (place - p.seq) & 0xFFFFFFFF, (place - s.seq) & 0xFFFFFFFF
         if p_at < p.size and s_at < s.size:
+            self.context.tracing.differing(c, p, s)
             same = first_difference(payload(p)[p_at:], payload(s)[s_at:])
             c.verified = add(place, same)
             c.verified_bytes += same

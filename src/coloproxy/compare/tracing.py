@@ -5,6 +5,7 @@ import time
 from coloproxy.compare.engine import Connection, Frame
 from coloproxy.compare.events import Endpoints, Side
 from coloproxy.compare.explain import endpoints_of
+from coloproxy.packet.parse import parse
 from coloproxy.trace import events
 
 _WATCHED = tuple(
@@ -12,6 +13,9 @@ _WATCHED = tuple(
     for event in vars(events).values()
     if getattr(event, "name", "").startswith(("colo_compare_", "colo_proxy_", "colo_old_packet_"))
 )
+ETHERNET = 14  # bytes of a header
+SHORTEST = 18  # bytes that QEMU wants behind the virtio-net header
+LONGEST_VNET = 20
 _SIDES = {Side.PRIMARY: "pri", Side.SECONDARY: "sec"}
 
 
@@ -33,17 +37,25 @@ class Tracing:
         self.comparing(c, p, s)
         if events.colo_compare_tcp_info.enabled:
             p_at, s_at = (place - n - p.seq) & 0xFFFFFFFF, (place - n - s.seq) & 0xFFFFFFFF
-            p_rest, s_rest = p.size - p_at, s.size - s_at
-            if p_rest < s_rest:
-                s_at += n
-            elif p_rest > s_rest:
+            if p.size - p_at > s.size - s_at:
                 p_at += n
+            elif not _same_bounds(p, s):
+                s_at += n
             self._tcp_info("pri", p, p_at)
             self._tcp_info("sec", s, s_at)
 
+    def differing(self, c: Connection, p: Frame, s: Frame) -> None:
+        """Two payloads were found to differ: QEMU compares those of equal bounds as wholes first, then as parts."""
+        for _ in range(2 if _same_bounds(p, s) else 1):
+            self.comparing(c, p, s)
+
     @staticmethod
-    def _tcp_info(side: str, f: Frame, offset: int) -> None:
-        events.colo_compare_tcp_info(side, f.seq, f.ack, f.data - f.start, f.size, offset, f.flags)
+    def _tcp_info(side: str, f: Frame, at: int) -> None:
+        """The segment that a frame, or the piece of one, came in; `at` counts from the piece's first byte."""
+        segment = parse(f.buf, f.start, f.end, f.vnet_len)
+        header, size = segment.payload - f.start, segment.payload_end - segment.payload
+        offset = at + f.data - segment.payload
+        events.colo_compare_tcp_info(side, segment.seq, segment.ack, header, size, offset, segment.flags)
 
     @staticmethod
     def comparing(c: Connection, p: Frame, s: Frame) -> None:
@@ -63,27 +75,19 @@ class Tracing:
             events.colo_compare_main(f"{_SIDES[side]}: this packet has compared")
 
     @staticmethod
-    def unsupported(side: Side) -> None:
+    def unsupported(side: Side, frame: Frame) -> None:
+        """A frame passes for what it is, not IP or malformed: why QEMU would not take it, and that it does not."""
+        if events.colo_proxy_main.enabled or events.colo_proxy_main_vnet_info.enabled:
+            _explain_unsupported(bytes(frame.buf[frame.start : frame.end]), frame.vnet_len)
         if events.colo_compare_main.enabled:
             events.colo_compare_main(f"{side.label}: unsupported packet in")
-
-    @staticmethod
-    def header_outside(headers: int, size: int) -> None:
-        """A frame ends before its headers do."""
-        if events.colo_proxy_main.enabled and size >= headers:
-            events.colo_proxy_main("pkt->size < network_header + network_length")
-
-    @staticmethod
-    def too_short(vnet_len: int, size: int) -> None:
-        if events.colo_proxy_main_vnet_info.enabled:
-            events.colo_proxy_main_vnet_info("This received packet load wrong ", vnet_len, size)
 
     def datagrams(self, c: Connection, protocol: str, p: Frame, s: Frame, equal: bool) -> None:
         """Two datagrams were compared: protocol "udp", "icmp" or "other"."""
         title = protocol.upper() if protocol != "other" else "Other"
         if events.colo_compare_main.enabled:
             events.colo_compare_main(f"compare {protocol}")
-        if p.size != s.size:
+        if not equal and p.end - p.start != s.end - s.start:
             if events.colo_compare_main.enabled:
                 events.colo_compare_main(f"{title}: payload size of packets are different")
             return
@@ -137,3 +141,24 @@ class Tracing:
     def evicted(endpoints: Endpoints, idle: float, dropped: int) -> None:
         if events.colo_compare_connection_evicted.enabled:
             events.colo_compare_connection_evicted(str(endpoints), int(idle * 1000), dropped)
+
+
+def _same_bounds(p: Frame, s: Frame) -> bool:
+    return (p.seq, p.size) == (s.seq, s.size)
+
+
+def _explain_unsupported(frame: bytes, vnet_len: int) -> None:
+    """QEMU's first look at a frame, as far as it says what is wrong."""
+    if vnet_len > LONGEST_VNET or len(frame) < vnet_len + SHORTEST:
+        events.colo_proxy_main_vnet_info("This received packet load wrong ", vnet_len, len(frame))
+        return
+    at = vnet_len + ETHERNET
+    ethertype = frame[at - 2 : at]
+    if ethertype == b"\x81\x00":
+        events.colo_proxy_main("COLO-proxy don't support vlan")
+        return
+    if ethertype == b"\x88\xa8":
+        at += 8 if frame[at + 2 : at + 4] == b"\x81\x00" else 4
+        ethertype = frame[at - 2 : at]
+    if ethertype == b"\x08\x00" and len(frame) < at + 4 * (frame[at] & 15 if at < len(frame) else 15):
+        events.colo_proxy_main("pkt->size < network_header + network_length")
