@@ -84,6 +84,14 @@ def test_other_pauses_are_refused(text) -> None:
         plans.action("pause", text)
 
 
+def test_a_workload_may_have_a_size_of_its_own() -> None:
+    assert plans.workload("ftp-get:2M", 6, 3, 77, 2, None).size == 2 << 20
+    assert plans.workload("ftp-get", 6, 3, 77, 2, None).size == 77
+    for text in ("ftp-get:", "ftp-get:x", "x", "x:1"):
+        with pytest.raises(ColoproxyError):
+            plans.workload(text, 4, None, None, 1, None)
+
+
 RR = plans.workload("rr", 4, None, None, 1, None)
 UDP = plans.workload("udp", 4, None, 1 << 16, 1, None)
 GET, PUT = (plans.workload(name, 4, None, None, 2, None) for name in ("ftp-get", "ftp-put"))

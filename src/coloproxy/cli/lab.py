@@ -49,7 +49,7 @@ def run(
     context: typer.Context,
     workloads: Annotated[
         list[str] | None,
-        typer.Argument(help=f"One or more of {', '.join(plans.WORKLOADS)}, all at once.", metavar="WORKLOAD"),
+        typer.Argument(help=f"One or more of {', '.join(plans.WORKLOADS)}, all at once.", metavar="WORKLOAD[:SIZE]"),
     ] = None,
     size: Annotated[
         str | None, option(text="Bytes of a transfer or datagram (200M; 1000).", panel=WORK, metavar="SIZE")
@@ -248,7 +248,7 @@ def with_progress(plan: plans.Plan) -> results.Result:
 def report(found: results.Result) -> None:
     """Print what was measured."""
     console = Console(width=min(WIDTH, Console().width) if sys.stdout.isatty() else WIDTH, highlight=False)
-    columns = ("", "done", "time", "rate", "longest gap", "p50", "p99")
+    columns = ("", "done", "failed", "time", "rate", "longest gap", "p50", "p99")
     table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in table.columns:
         column.no_wrap = True
@@ -273,7 +273,8 @@ def row(figures: results.Figures) -> list[str]:
     rate = f"{figures.per_second:.0f} /s" if latency else bits(figures.bits_per_second)
     return [
         name if figures.ok else f"[red]{name}[/]",
-        f"{figures.count} of {figures.count + figures.failed}" if figures.failed else str(figures.count),
+        str(figures.count),
+        str(figures.failed or ""),
         duration(figures.seconds),
         rate if figures.per_second else "",
         duration(figures.longest_gap),

@@ -137,14 +137,17 @@ def check(plan: Plan) -> None:
 def workload(
     text: str, family: Literal[4, 6], count: int | None, size: int | None, parallel: int, seconds: float | None
 ) -> Workload:
-    """A workload by its name, with what is usual where nothing is said. Raises ColoproxyError."""
-    if text not in WORKLOADS:
-        raise ColoproxyError(f"workload '{text}' is unknown; there are {', '.join(WORKLOADS)}.")
+    """A workload from NAME or NAME:SIZE, with what is usual where nothing is said. Raises ColoproxyError."""
+    name, colon, own_size = text.partition(":")
+    if name not in WORKLOADS:
+        raise ColoproxyError(f"workload '{name}' is unknown; there are {', '.join(WORKLOADS)}.")
+    if colon:
+        size = bytes_of(own_size)
     return Workload(
-        name=text,  # type: ignore[arg-type]
+        name=name,  # type: ignore[arg-type]
         family=family,
-        count=COUNTS[text] if count is None else count,
-        size=SIZES.get(text, 1) if size is None else size,
+        count=COUNTS[name] if count is None else count,
+        size=SIZES.get(name, 1) if size is None else size,
         parallel=parallel,
         seconds=seconds,
     )

@@ -11,6 +11,7 @@ from coloproxy.lab.clients.order import Order
 from coloproxy.lab.content import Content, Mismatch
 from coloproxy.packet.checksum import internet_checksum
 
+WAITING = 4 << 20  # bytes of answers that may wait, as far as the system allows
 LOST = 1.0  # seconds after which a request is
 HEADER = struct.Struct(">BBHHH")  # type, code, checksum, identifier, sequence number
 REQUEST, REPLY = {4: 8, 6: 128}, {4: 0, 6: 129}
@@ -21,6 +22,7 @@ def pings(order: Order, meter: Meter) -> None:
     content, family = Content(order.seed), order.workload.family
     kind, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if family == 6 else (socket.AF_INET, socket.IPPROTO_ICMP)
     with socket.socket(kind, socket.SOCK_RAW, protocol) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WAITING)  # the answers to others come here too
         sock.connect((order.address, 0))
         for unit in meter.units():
             identifier, number = os.getpid() & 0xFFFF, unit & 0xFFFF

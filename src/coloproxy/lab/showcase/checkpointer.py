@@ -23,12 +23,14 @@ class Checkpointer:
 
     path: the comparator's notify socket. cost: seconds for which a checkpoint stops the replicas. long_form: the
     comparator takes messages with a second word behind the length, as QEMU does with virtio-net headers. made(): is
-    called when a checkpoint is made, before the comparator is told.
+    called when a checkpoint is made, before the comparator is told. first: begin with one, as a pair does, so that the
+    rewriter follows all connections.
     """
 
     def __init__(
-        self, path: Path, replicas: Sequence[ReplicaHost], cost: float, *, long_form: bool, made: Callable[[], None]
-    ) -> None:
+        self, path: Path, replicas: Sequence[ReplicaHost], cost: float, *, long_form: bool, first: bool,
+        made: Callable[[], None],
+    ) -> None:  # fmt: skip
         self.asked = 0
         self.made = 0
         self.stopped = 0.0
@@ -40,6 +42,8 @@ class Checkpointer:
         self._ending = False
         self._problem: str | None = None
         self._sock = _connected(path)
+        if first:
+            self._complete()
         threading.Thread(target=self._serve, name="checkpoints", daemon=True).start()
 
     def check(self) -> None:
@@ -73,21 +77,21 @@ class Checkpointer:
         for replica in self._replicas:
             replica.stop()
         time.sleep(self._cost)
-        self._made()
-        self._absorb()
-        self._sock.sendall(self._done)
+        self._complete()
         for replica in self._replicas:
             replica.go_on()
         self.made += 1
         self.stopped += time.monotonic() - begun
 
-    def _absorb(self) -> None:
-        """Requests that came meanwhile are answered with it."""
+    def _complete(self) -> None:
+        """Say that a checkpoint is made; it is the answer to requests that came meanwhile too."""
+        self._made()
         try:
             while data := self._sock.recv(1 << 16, socket.MSG_DONTWAIT):
                 self._heard(data)
         except BlockingIOError:
             pass
+        self._sock.sendall(self._done)
 
 
 def _connected(path: Path) -> socket.socket:

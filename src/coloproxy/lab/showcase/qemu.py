@@ -5,9 +5,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from coloproxy.lab.network import Host
-from coloproxy.lab.process import Process
-
 QUEUE = 1_000_000  # frames that may wait in each connection: none is to be lost for that reason
 DEVICES = ("primary", "secondary", "out", "notify")  # its sockets, and their names
 
@@ -29,15 +26,11 @@ def version() -> str | None:
     return said.partition("\n")[0].removeprefix("QEMU emulator version ").partition(" ")[0]
 
 
-def start(folder: Path, host: Host, log: Path) -> Process:
-    """Start it; it listens at its sockets in the folder."""
-    command = [program() or "", "-machine", "none", "-display", "none", "-nodefaults", "-monitor", "none"]
+def command(folder: Path) -> list[str]:
+    """What starts it, with its sockets in a folder."""
+    found = [program() or "qemu-system-x86_64", "-machine", "none", "-display", "none", "-nodefaults"]
+    found += ["-monitor", "none", "-object", "iothread,id=own"]
     for name in DEVICES:
-        command += ["-chardev", f"socket,id={name},path={folder / name},server=on,wait=off"]
-    command += ["-object", "iothread,id=own"]
-    command += [
-        "-object",
-        "colo-compare,id=compare,primary_in=primary,secondary_in=secondary,outdev=out,notify_dev=notify,iothread=own"
-        f",vnet_hdr_support=on,max_queue_size={QUEUE}",
-    ]
-    return Process("QEMU", command, host, log)
+        found += ["-chardev", f"socket,id={name},path={folder / name},server=on,wait=off"]
+    settings = "primary_in=primary,secondary_in=secondary,outdev=out,notify_dev=notify,iothread=own"
+    return [*found, "-object", f"colo-compare,id=compare,{settings},vnet_hdr_support=on,max_queue_size={QUEUE}"]

@@ -9,6 +9,12 @@ from coloproxy.lab.plan import Ports
 
 Way = Literal["native", "packet", "qemu", "coloproxy"]
 WAYS: tuple[Way, ...] = ("native", "packet", "qemu", "coloproxy")
+TITLES: dict[Way, str] = {
+    "native": "native, one server",
+    "packet": "by packet, as before 2018",
+    "qemu": "by sequence, QEMU",
+    "coloproxy": "by sequence, coloproxy",
+}
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,5 +142,50 @@ class Report(msgspec.Struct, kw_only=True):
             found.of_native = found.bits_per_second / native.bits_per_second
 
 
+    def loads(self) -> list[list[Measurement]]:
+        """The measurements of each size and rate, in the order in which they were made."""
+        found: list[list[Measurement]] = []
+        for each in self.measurements:
+            if not found or not same_load(found[-1][0], each):
+                found.append([])
+            found[-1].append(each)
+        return found
+
+
 def same_load(one: Measurement, other: Measurement) -> bool:
     return (one.size, one.rate) == (other.size, other.rate)
+
+
+# As they are shown
+
+
+def load(measurement: Measurement) -> str:
+    """The size and the rate, in words."""
+    rate = "unshaped" if measurement.rate is None else f"at {measurement.rate / 1e9:g} Gbit/s"
+    return f"{size(measurement.size)}, {rate}"
+
+
+def size(count: int) -> str:
+    """Bytes in binary units."""
+    for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if count >= 1 << power:
+            return f"{digits(count / (1 << power))} {unit}"
+    return f"{count} bytes"
+
+
+def rate(bits: float) -> str:
+    """Bits a second."""
+    return f"{digits(bits / 1e9)} Gbit/s" if bits >= 999.5e6 else f"{digits(bits / 1e6)} Mbit/s"
+
+
+def percent(fraction: float) -> str:
+    return f"{digits(100 * fraction)} %"
+
+
+def digits(value: float) -> str:
+    """Two digits after the point, or fewer: three in all are enough."""
+    for places, limit in ((2, 9.995), (1, 99.95)):
+        if value < limit:
+            text = f"{value:.{places}f}"
+            return text.rstrip("0").rstrip(".") if float(text) == int(float(text)) else text
+    return f"{value:.0f}"

@@ -25,13 +25,16 @@ def measure(task: Task, ports: Ports, progress: Callable[[Progress], None] = lam
     equipped()
     if task.way == "qemu" and qemu.program() is None:
         return Measurement(way=task.way, size=task.size, rate=task.rate, missing=NO_QEMU)
-    with ended_by_signals(), scratch() as folder:
-        with sandbox(lambda send: _inside(task, ports, folder, send)) as messages:
-            for line in messages:
-                message = msgspec.json.decode(line, type=Progress | Measurement)
-                if isinstance(message, Measurement):
-                    return message
-                progress(message)
+    with (
+        ended_by_signals(),
+        scratch() as folder,
+        sandbox(lambda send: _inside(task, ports, folder, send)) as messages,
+    ):
+        for line in messages:
+            message = msgspec.json.decode(line, type=Progress | Measurement)
+            if isinstance(message, Measurement):
+                return message
+            progress(message)
     raise ColoproxyError("the demonstration was killed before its end; nothing of it is left.")
 
 

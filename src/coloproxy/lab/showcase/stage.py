@@ -60,11 +60,12 @@ class Stage:
             mount_tmpfs(folder)
             Content(SEED).write(file, self._task.size)
         except OSError as error:
-            raise ColoproxyError(f"no room in memory for a file of {self._task.size} bytes: {error.strerror}.") from None
+            text = f"no room in memory for a file of {self._task.size} bytes: {error.strerror}."
+            raise ColoproxyError(text) from None
         return file
 
     def _start_qemu(self) -> Process:
-        started = qemu.start(self._sockets, self._network.proxy, self._scratch / "qemu.log")
+        started = Process("QEMU", qemu.command(self._sockets), self._network.proxy, self._scratch / "qemu.log")
         end = time.monotonic() + PATIENCE
         while not all((self._sockets / name).is_socket() for name in qemu.DEVICES):
             if started.status is not None or time.monotonic() > end:
@@ -87,7 +88,7 @@ class Stage:
         tell = (lambda: proxy.command("checkpoint completed")) if self._qemu is not None else (lambda: None)
         return Checkpointer(
             self._sockets / "notify", self._replicas, self._task.checkpoint_cost / 1000,
-            long_form=self._qemu is not None, made=tell,
+            long_form=self._qemu is not None, first=self._task.way != "coloproxy", made=tell,
         )  # fmt: skip
 
     # The work
