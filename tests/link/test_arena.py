@@ -28,7 +28,7 @@ def test_the_pool_keeps_few_free_buffers() -> None:
 
 
 def test_an_arena_begins_its_buffer_again_when_nothing_is_held() -> None:
-    arena = Arena(Pool(96), read=32)
+    arena = Arena(Pool(96), least=32)
     buf = arena.buf
     for n in range(100):
         fill(arena, b"%09d" % n)
@@ -42,7 +42,7 @@ def test_an_arena_begins_its_buffer_again_when_nothing_is_held() -> None:
 
 def test_held_frames_stay_untouched_while_reading_goes_on() -> None:
     pool = Pool(96)
-    arena = Arena(pool, read=32)
+    arena = Arena(pool, least=32)
     held = []
     for n in range(50):
         fill(arena, b"%020d" % n)
@@ -55,7 +55,7 @@ def test_held_frames_stay_untouched_while_reading_goes_on() -> None:
 
 
 def test_a_half_frame_moves_along_to_the_next_buffer() -> None:
-    arena = Arena(Pool(96), read=32)
+    arena = Arena(Pool(96), least=32)
     lease = arena.lease
     fill(arena, b"x" * 30)
     fill(arena, b"y" * 30)
@@ -68,7 +68,7 @@ def test_a_half_frame_moves_along_to_the_next_buffer() -> None:
 
 
 def test_what_is_forgotten_is_counted_once() -> None:
-    arena = Arena(Pool(96), read=32)
+    arena = Arena(Pool(96), least=32)
     fill(arena, b"abc")
     arena.at = 1
     assert (arena.forget(), arena.forget()) == (2, 0)

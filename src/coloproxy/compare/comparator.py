@@ -83,7 +83,9 @@ class Comparator:
     def __init__(self, config: Config | None = None, now: float = 0.0, *, evidence: bool = False) -> None:
         self.config = config or Config()
         self._context = context = Context(self.config, self._diverge, now)
-        self._engine = engine = Engine(self._general, None, None, None, self.config.max_queue_size)
+        self._engine = engine = Engine(
+            self._general, None, None, None, self.config.max_queue_size, self.config.max_held_bytes
+        )
         context.engine = engine
         self._tcp = Tcp(context)
         self._datagrams = Datagrams(context)
@@ -152,7 +154,7 @@ class Comparator:
 
     def readable(self, side: Side) -> bool:
         """Whether frames of this side should be read: False while its queues are at a limit."""
-        return not self._limits(side)
+        return not self._engine.full(side)
 
     def compact(self) -> None:
         """Copy what is held out of the buffers it came in, so that these can be used again."""
@@ -349,16 +351,10 @@ class Comparator:
             self._parts_due = None
         if self._epochs.released:
             self._epochs.go_on()
-        if not self._requests.pending and (reason := self._limits(Side.PRIMARY)) and self._limits(Side.SECONDARY):
+        if self._engine.full(Side.PRIMARY) and self._engine.full(Side.SECONDARY) and not self._requests.pending:
+            reason = Reason.QUEUE_LIMIT if self._engine.p_crowded else Reason.MEMORY_LIMIT
             self._diverge(None, reason, "neither side can be read on: both have come to a limit")
             self._epochs.go_on()
-
-    def _limits(self, side: Side) -> Reason | None:
-        """The limit that a side's held frames have come to."""
-        if self._engine.s_crowded if side == Side.SECONDARY else self._engine.p_crowded:
-            return Reason.QUEUE_LIMIT
-        held_bytes = self._engine.tally[side * accounts.WIDTH + accounts.HELD + 1]
-        return Reason.MEMORY_LIMIT if held_bytes >= self.config.max_held_bytes else None
 
     # What is reported
 

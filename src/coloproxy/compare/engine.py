@@ -130,47 +130,54 @@ class Connection:
     client has not been told all that the primary acknowledged.
     """
 
-    key = cython.declare(bytes, visibility="public")
+    # What every frame touches, together in few lines of the processor's cache.
+    near = cython.declare(cython.ulonglong)
+    ports = cython.declare(cython.uint)
+    key_len = cython.declare(cython.uint)
     kind = cython.declare(cython.int, visibility="public")
+    p_fast = cython.declare(cython.bint, visibility="public")
+    s_fast = cython.declare(cython.bint, visibility="public")
+    started = cython.declare(cython.bint, visibility="public")
     p_scale = cython.declare(cython.int, visibility="public")
     s_scale = cython.declare(cython.int, visibility="public")
+    p_next = cython.declare(cython.uint, visibility="public")
+    s_next = cython.declare(cython.uint, visibility="public")
+    shift = cython.declare(cython.uint, visibility="public")
+    verified = cython.declare(cython.uint, visibility="public")
+    diverged = cython.declare(object, visibility="public")
+    p_head = cython.declare(Frame, visibility="public")
+    p_tail = cython.declare(Frame, visibility="public")
+    s_head = cython.declare(Frame, visibility="public")
+    s_tail = cython.declare(Frame, visibility="public")
+    a_head = cython.declare(Frame, visibility="public")
+    p_ack = cython.declare(cython.uint, visibility="public")
+    s_ack = cython.declare(cython.uint, visibility="public")
+    p_right = cython.declare(cython.uint, visibility="public")
+    s_right = cython.declare(cython.uint, visibility="public")
+    p_acked = cython.declare(cython.bint, visibility="public")
+    s_acked = cython.declare(cython.bint, visibility="public")
+    owes = cython.declare(cython.bint, visibility="public")
+    client_acked = cython.declare(cython.bint, visibility="public")
+    client_ack = cython.declare(cython.uint, visibility="public")
+    client_right = cython.declare(cython.uint, visibility="public")
+    last = cython.declare(cython.double, visibility="public")
+    p_count = cython.declare(cython.uint, visibility="public")
+    s_count = cython.declare(cython.uint, visibility="public")
+    p_bytes = cython.declare(cython.uint, visibility="public")
+    s_bytes = cython.declare(cython.uint, visibility="public")
+    verified_bytes = cython.declare(cython.ulonglong, visibility="public")
+    # The rest.
+    key = cython.declare(bytes, visibility="public")
     endpoints = cython.declare(object, visibility="public")
     rule = cython.declare(object, visibility="public")
-    diverged = cython.declare(object, visibility="public")
     index = cython.declare(object, visibility="public")
     control = cython.declare(object, visibility="public")
     template = cython.declare(object, visibility="public")
     successor = cython.declare(object, visibility="public")
     p_syn = cython.declare(object, visibility="public")
     s_syn = cython.declare(object, visibility="public")
-    p_head = cython.declare(Frame, visibility="public")
-    p_tail = cython.declare(Frame, visibility="public")
-    s_head = cython.declare(Frame, visibility="public")
-    s_tail = cython.declare(Frame, visibility="public")
-    a_head = cython.declare(Frame, visibility="public")
     a_tail = cython.declare(Frame, visibility="public")
-    p_count = cython.declare(cython.uint, visibility="public")
-    s_count = cython.declare(cython.uint, visibility="public")
-    p_bytes = cython.declare(cython.uint, visibility="public")
-    s_bytes = cython.declare(cython.uint, visibility="public")
-    verified = cython.declare(cython.uint, visibility="public")
     first = cython.declare(cython.uint, visibility="public")
-    shift = cython.declare(cython.uint, visibility="public")
-    p_next = cython.declare(cython.uint, visibility="public")
-    s_next = cython.declare(cython.uint, visibility="public")
-    p_ack = cython.declare(cython.uint, visibility="public")
-    s_ack = cython.declare(cython.uint, visibility="public")
-    client_ack = cython.declare(cython.uint, visibility="public")
-    p_right = cython.declare(cython.uint, visibility="public")
-    s_right = cython.declare(cython.uint, visibility="public")
-    p_fast = cython.declare(cython.bint, visibility="public")
-    s_fast = cython.declare(cython.bint, visibility="public")
-    started = cython.declare(cython.bint, visibility="public")
-    p_acked = cython.declare(cython.bint, visibility="public")
-    s_acked = cython.declare(cython.bint, visibility="public")
-    client_acked = cython.declare(cython.bint, visibility="public")
-    client_right = cython.declare(cython.uint, visibility="public")
-    owes = cython.declare(cython.bint, visibility="public")
     partial = cython.declare(cython.bint, visibility="public")
     p_moved = cython.declare(cython.bint, visibility="public")
     s_moved = cython.declare(cython.bint, visibility="public")
@@ -178,14 +185,12 @@ class Connection:
     s_rst = cython.declare(cython.bint, visibility="public")
     closed = cython.declare(cython.bint, visibility="public")
     since = cython.declare(cython.double, visibility="public")
-    last = cython.declare(cython.double, visibility="public")
     s_rst_time = cython.declare(cython.double, visibility="public")
     s_syn_time = cython.declare(cython.double, visibility="public")
-    verified_bytes = cython.declare(cython.ulonglong, visibility="public")
     slot = cython.declare(cython.Py_ssize_t)
 
     def __init__(self) -> None:
-        self.slot = 0
+        self.near = self.ports = self.key_len = self.slot = 0
         self.key = b""
         self.kind = 0
         self.endpoints = self.rule = self.diverged = self.index = self.control = self.template = None
@@ -239,7 +244,8 @@ class Engine:
     cells = cython.declare(cython.ulonglong[::1])
     order = cython.declare(cython.ulonglong, visibility="public")
     verified_bytes = cython.declare(cython.ulonglong, visibility="public")
-    max_queue = cython.declare(cython.uint, visibility="public")
+    max_queue = cython.declare(cython.uint)
+    max_held = cython.declare(cython.ulonglong)
     p_crowded = cython.declare(cython.int, visibility="public")
     s_crowded = cython.declare(cython.int, visibility="public")
     output = cython.declare(list, visibility="public")
@@ -253,7 +259,9 @@ class Engine:
     out_end = cython.declare(cython.Py_ssize_t)
     out_lease = cython.declare(object)
 
-    def __init__(self, general: object, differs: object, settle: object, owed: object, max_queue: int) -> None:
+    def __init__(
+        self, general: object, differs: object, settle: object, owed: object, max_queue: int, max_held: int
+    ) -> None:
         self.tcp = {}
         self.udp = {}
         self.icmp = {}
@@ -271,6 +279,7 @@ class Engine:
         self.order = 0
         self.verified_bytes = 0
         self.max_queue = max_queue
+        self.max_held = max_held
         self.p_crowded = self.s_crowded = 0
         self.output = []
         self.partials = []
@@ -370,10 +379,16 @@ class Engine:
     def find(
         self, table: dict, kind: cython.int, buf: bytearray, at: cython.Py_ssize_t, end: cython.Py_ssize_t
     ) -> Optional[Connection]:  # noqa: UP045  # fmt: skip
-        """The connection whose key is buf[at:end]. Most were seen recently."""
-        slot: cython.Py_ssize_t = slot_of(buf, end)
+        """The connection whose key is buf[at:end]. Most were seen recently, and are known by the ports and what is in
+        front of them, eight bytes of the addresses."""
+        near: cython.ulonglong = read64(buf, end - 12)
+        ports: cython.uint = read32(buf, end - 4)
+        slot: cython.Py_ssize_t = ((near * FACTOR + ports) * FACTOR & MASK64) >> RECENT_SHIFT  # Knuth, 6.4
         c: Optional[Connection] = self.recent[slot]  # noqa: UP045
-        if c is not None and c.kind == kind and equal_key(c.key, buf, at, end - at):
+        if (
+            c is not None and c.near == near and c.ports == ports and c.kind == kind and c.key_len == end - at
+            and (c.key_len == 12 or equal_key(c.key, buf, at, end - at))
+        ):  # fmt: skip
             return c
         if cython.compiled:
             c = table.get(cython.cast(cython.p_char, buf)[at:end])
@@ -381,7 +396,7 @@ class Engine:
             c = table.get(bytes(buf[at:end]))
         if c is not None:
             self.recent[slot] = c
-            c.slot = slot
+            c.near, c.ports, c.key_len, c.slot = near, ports, end - at, slot
         return c
 
     # TCP
@@ -883,6 +898,13 @@ class Engine:
         self.close()
         return self.flush_gathered()
 
+    @cython.ccall
+    @cython.exceptval(-1)
+    def full(self, side: cython.int) -> cython.bint:
+        """Whether a side's held frames have come to a limit."""
+        crowded: cython.int = self.p_crowded if side == PRIMARY else self.s_crowded
+        return crowded > 0 or self.cells[side * SIDE + HELD + 1] >= self.max_held
+
     def take_output(self) -> list:
         """Everything released since the last call, in order."""
         self.flush()
@@ -1127,16 +1149,6 @@ def read32(buf: bytearray, at: cython.Py_ssize_t) -> cython.uint:
 def read64(buf: bytearray, at: cython.Py_ssize_t) -> cython.ulonglong:
     """The 64-bit number there, big endian."""
     return cython.cast(cython.ulonglong, read32(buf, at)) << 32 | read32(buf, at + 4)
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(-1)
-def slot_of(buf: bytearray, end: cython.Py_ssize_t) -> cython.Py_ssize_t:
-    """Where in `Engine.recent` the connection belongs whose key ends there: a multiplicative hash (Knuth, 6.4) of the
-    ports and of what is in front of them, eight bytes of the addresses."""
-    h: cython.ulonglong = (read64(buf, end - 12) * FACTOR + read32(buf, end - 4)) * FACTOR & MASK64
-    return h >> RECENT_SHIFT
 
 
 @cython.cfunc

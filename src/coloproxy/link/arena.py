@@ -6,9 +6,9 @@ gone. Everything that refers to a buffer keeps its lease; when the lease goes, t
 
 import sys
 
-CHUNK = 2 << 20
-READ = 512 << 10
-KEPT = 4  # free buffers kept for the next lease
+CHUNK = 512 << 10  # several buffers, and all that is known of the connections, fit the processor's cache
+LEAST = 128 << 10  # the least that is worth a read: a large frame, or many small ones
+KEPT = 16  # free buffers kept for the next lease
 
 
 class Lease:
@@ -47,11 +47,11 @@ class Pool:
 class Arena:
     """The buffer that one socket is read into: buf[at:tail] is received and not yet part of a whole frame."""
 
-    def __init__(self, pool: Pool, read: int = READ) -> None:
-        if pool.size < 3 * read:
-            raise ValueError("a buffer must hold the half of a frame and several reads")
+    def __init__(self, pool: Pool, least: int = LEAST) -> None:
+        if pool.size < 3 * least:
+            raise ValueError("a buffer must hold the half of a frame and more than one read")
         self._pool = pool
-        self._read = read
+        self._least = least
         self.at = self.tail = 0
         self._lend()
         self._alone = sys.getrefcount(self.lease)  # as seen from here, while there are no others
@@ -62,18 +62,18 @@ class Arena:
         self._view = memoryview(self.buf)
 
     def space(self) -> memoryview:
-        """Where to receive to, always as long as a read.
+        """Where to receive to: the rest of the buffer, or another buffer if that is short.
 
         A buffer that nothing refers to any more is used again from its beginning: its bytes are in the cache.
         """
         if self.at:
             if sys.getrefcount(self.lease) == self._alone:
                 self._bring(self.buf[self.at : self.tail])
-            elif len(self.buf) - self.tail < self._read:
+            elif len(self.buf) - self.tail < self._least:
                 half = self.buf[self.at : self.tail]
                 self._lend()
                 self._bring(half)
-        return self._view[self.tail : self.tail + self._read]
+        return self._view[self.tail :]
 
     def _bring(self, half: bytearray) -> None:
         """Begin the buffer with the half frame."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 
-Handler = Callable[[int], None]
+Handler = Callable[[int], object]
 
 
 class Loop:

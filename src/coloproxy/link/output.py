@@ -47,6 +47,10 @@ class Outbox:
     def _advance(self, count: int) -> None:
         self.pending -= count
         self.written += count
+        if not self.pending:
+            self._pieces.clear()
+            self._sent = 0
+            return
         count += self._sent
         pieces = self._pieces
         while pieces and count >= len(pieces[0][0]):

@@ -38,7 +38,7 @@ Role = Literal["primary_in", "secondary_in", "outdev", "notify_dev"]
 
 FULL = 4 << 20  # bytes waiting for the output's reader at which the inputs are no longer read
 EMPTY_ENOUGH = 1 << 20  # and at which they are again
-LENT = 12  # receive buffers in use at which what is held is copied out of them
+LENT = 48  # receive buffers in use at which what is held is copied out of them
 LAST_READS = 4  # reads of each input before a checkpoint is taken to be complete
 LAST_WRITES = 0.5  # seconds that the output's reader has at the end
 
@@ -197,10 +197,7 @@ class Proxy:
     def _watch(self, each: Input, wanted: bool) -> None:
         if each.endpoint.sock is not None:
             each.watched = wanted
-            self.loop.watch(each.endpoint.sock.fileno(), READ if wanted else 0, lambda _events: self._read_some(each))
-
-    def _read_some(self, each: Input) -> None:
-        self._read(each)
+            self.loop.watch(each.endpoint.sock.fileno(), READ if wanted else 0, lambda _events: self._read(each))
 
     def _read(self, each: Input) -> bool:
         """Read once; whether there may be more to read."""

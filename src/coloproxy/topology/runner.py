@@ -24,7 +24,7 @@ from coloproxy.topology.element import Element
 from coloproxy.topology.plain import Switch
 from coloproxy.topology.rewriting import Rewriting
 
-LENT = 16  # receive buffers in use at which what is held is copied out of them
+LENT = 64  # receive buffers in use at which what is held is copied out of them
 LAST_READS = 4  # reads of each port before a checkpoint is taken to be complete
 LAST_WRITES = 0.5  # seconds that those who read have at the end
 
