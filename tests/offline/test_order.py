@@ -159,3 +159,10 @@ def test_rules_hold_in_both_captures(diff: Diff) -> None:
 )
 def test_a_service_is_the_port_that_was_called(frame: bytes, name: object) -> None:
     assert service(parse(frame, 0, len(frame))) == name
+
+
+def test_only_the_identifier_of_an_echo_is_a_name(diff: Diff) -> None:
+    ours, theirs = f.icmp(b"x", kind=3, ident=5), f.icmp(b"x", kind=3, ident=6, dst="10.0.1.1")
+    (d,) = diff([ours], [theirs], match="order").differences
+    assert (d.reason, d.offset) == ("icmp_payload", 1)
+    assert diff([ours], [f.icmp(b"x", kind=3, ident=5, dst="10.0.1.1")], match="order").same

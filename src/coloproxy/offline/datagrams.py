@@ -41,6 +41,12 @@ class Datagram(msgspec.Struct, gc=False):
     def cut(self) -> bool:
         return self.known < len(self.content)
 
+    @property
+    def identifier(self) -> bytes:
+        """That of an ICMP echo, which is compared but is no part of what makes two equal; otherwise nothing."""
+        at = self.l4 + 4
+        return self.data[at : at + 2] if self.payload == at and len(self.content) == self.end - at else b""
+
 
 def datagram(number: int, place: int, time: int, packet: Packet, frame: bytes, there: int) -> Datagram:
     """A datagram from its packet, of which frame[there:] is not known.
@@ -162,10 +168,10 @@ class Flow:
         at = judge.put(1, self.number, s.number, self.ether, s.data, s.l3, 0)
         name = self.names[0]
         if self.translated and name is not None:
-            rename(judge.batches[1].buf, at, s.l4 - s.l3, name)
-            if name.kind in ICMPS:
-                ident = at + s.l4 - s.l3 + 4
-                judge.batches[1].buf[ident : ident + 2] = p.data[p.l4 + 4 : p.l4 + 6]
+            l4 = at + s.l4 - s.l3
+            rename(judge.batches[1].buf, at, l4 - at, name)
+            if p.identifier and s.identifier:
+                judge.batches[1].buf[l4 + 4 : l4 + 6] = p.identifier
 
     def _give_up(self, all_of_it: bool = False) -> None:
         """Let go of what will find no partner any more, or of all that has none."""
@@ -202,9 +208,8 @@ class Flow:
             known = min(d.known for d in (p, s) if d.cut)
             p, s = (msgspec.structs.replace(d, data=_blanked(d, known)) for d in (p, s))
         theirs = s.data[s.payload : s.end]
-        name = self.names[0]
-        if self.translated and name is not None and name.kind in ICMPS:
-            theirs = p.data[p.payload : p.payload + 2] + theirs[2:]
+        if self.translated and p.identifier and s.identifier:
+            theirs = p.identifier + theirs[2:]
         self.offsets[p.number] = first_difference(p.data[p.payload : p.end], theirs)
         self._hand_on(p, s)
 
