@@ -249,7 +249,7 @@ def report(found: results.Result) -> None:
     """Print what was measured."""
     console = Console(width=min(WIDTH, Console().width) if sys.stdout.isatty() else WIDTH, highlight=False)
     columns = ("", "done", "failed", "time", "rate", "longest gap", "p50", "p99")
-    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(*columns, box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for column in table.columns:
         column.no_wrap = True
         column.justify = "right" if column.header else "left"
