@@ -11,6 +11,7 @@ import fcntl
 import os
 import socket
 import struct
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import TextIO
@@ -21,7 +22,7 @@ from coloproxy.errors import ColoproxyError
 from coloproxy.link.arena import Arena, Pool
 from coloproxy.link.burst import BURST, Burst, write_batch, write_outputs
 from coloproxy.link.flow import resized
-from coloproxy.link.loop import READ, WRITE, Loop
+from coloproxy.link.loop import READ, Loop
 from coloproxy.link.netns import inside
 from coloproxy.link.port import Port
 
@@ -47,10 +48,16 @@ BUFFER = 32 << 20  # asked of the kernel for a packet socket's queue
 DOWN = {errno.EIO, errno.ENETDOWN}  # what a device says that is there but not up
 GONE = {errno.ENXIO, errno.ENODEV, errno.EBADFD}  # and when it has been removed, its namespace perhaps
 BUSY = {errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM}
+RETRY = 0.001  # seconds after which a device that was busy is tried again
+STUCK = 0.2  # seconds of that without any frame taken, after which it is no longer waited for
 
 
 class DevicePort(Port):
-    """A port on a device. What the device does not take at once is copied, and waits here."""
+    """A port on a device. What the device does not take at once is copied, and waits here.
+
+    A device without a carrier says that it is busy, too, and may for ever: then what comes is dropped until it takes
+    something again, as a wire would lose it, for others must not wait for it.
+    """
 
     def __init__(
         self, name: str, device: str, netns: str | None, loop: Loop, clock: Callable[[], float],
@@ -64,6 +71,8 @@ class DevicePort(Port):
         self._burst = Burst()
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
+        self._give_up_at = 0.0
+        self._stuck = False
         self._reading = False
         self.gone = False
 
@@ -105,14 +114,10 @@ class DevicePort(Port):
 
     def _watch(self) -> None:
         if self._fd >= 0 and not self.gone:
-            events = (READ if self._reading else 0) | (WRITE if self._waiting else 0)
-            self._loop.watch(self._fd, events, self._ready)
+            self._loop.watch(self._fd, READ if self._reading else 0, self._ready)
 
-    def _ready(self, events: int) -> None:
-        if events & WRITE and self._waiting:
-            self._send_waiting()
-        if events & ~WRITE and self._reading:
-            self.read()
+    def _ready(self, _events: int) -> None:
+        self.read()
 
     # The way in
 
@@ -139,9 +144,7 @@ class DevicePort(Port):
         """The device is no longer there: it is left alone, what waits and what will be sent is dropped."""
         self._loop.watch(self._fd, 0, self._ready)
         self.gone = True
-        self.dropped.add(len(self._waiting), self._waiting_bytes)
-        self._waiting.clear()
-        self._waiting_bytes = 0
+        self._drop_waiting()
         self._warn(f"device '{self.device}' is gone: {os.strerror(error)}")
 
     # The way out
@@ -151,7 +154,7 @@ class DevicePort(Port):
         while at < count:
             if not self._waiting:
                 done, size, why = write_batch(self._fd, batch.buf, batch.index, at, count, VNET_LEN)  # type: ignore[arg-type]
-                self.sent.add(done - at, size)
+                self._taken(done - at, size)
                 at = done
                 if not why:
                     return
@@ -164,7 +167,7 @@ class DevicePort(Port):
         while at < count:
             if not self._waiting:
                 done, size, why = write_outputs(self._fd, outputs, at, VNET_LEN)
-                self.sent.add(done - at, size)
+                self._taken(done - at, size)
                 at = done
                 if not why:
                     return
@@ -189,27 +192,48 @@ class DevicePort(Port):
             if error.errno in GONE and not self.gone:
                 self._lose(error.errno)
             return True
-        self.sent.add(1, len(frame))
+        self._taken(1, len(frame))
         return True
 
+    def _taken(self, count: int, size: int) -> None:
+        """The device has taken frames."""
+        if count:
+            self.sent.add(count, size)
+            self._stuck = False
+
     def _wait(self, frame: memoryview) -> None:
-        if self._waiting_bytes + len(frame) > WAITING:
+        if self._stuck or self._waiting_bytes + len(frame) > WAITING:
             self.dropped.add(1, len(frame))
             return
+        if not self._waiting:
+            self._give_up_at = time.monotonic() + STUCK
+            self._loop.after(RETRY, self._send_waiting)
         self._waiting.append(bytes(frame))
         self._waiting_bytes += len(frame)
-        if len(self._waiting) == 1:
-            self._watch()
 
     def _send_waiting(self) -> None:
-        while self._waiting:
+        while self._waiting and self._fd >= 0:
             frame = self._waiting.popleft()
             self._waiting_bytes -= len(frame)
             if not self._write(frame):
                 self._waiting.appendleft(frame)
                 self._waiting_bytes += len(frame)
+                self._try_again()
                 return
-        self._watch()
+            self._give_up_at = time.monotonic() + STUCK
+
+    def _try_again(self) -> None:
+        """Later, unless that has been in vain for too long."""
+        if time.monotonic() < self._give_up_at:
+            self._loop.after(RETRY, self._send_waiting)
+        else:
+            self._stuck = True
+            self._drop_waiting()
+
+    def _drop_waiting(self) -> None:
+        self.dropped.add(len(self._waiting), self._waiting_bytes)
+        self._waiting.clear()
+        self._waiting_bytes = 0
 
 
 class TapPort(DevicePort):
