@@ -104,7 +104,8 @@ class Comparison:
         if p.over or s.over:
             return None if p.over and s.over else int(p.over)
         waiting, times = self.shared.waiting, self.shared.times
-        if self.shared.begins is not None and abs(waiting[0] - waiting[1]) < WAITING // 2:
+        near = self.shared.begins is not None and abs(waiting[0] - waiting[1]) < WAITING // 2
+        if near and times[0] != times[1]:
             return int(times[1] < times[0])
         if waiting[0] != waiting[1]:
             return int(waiting[1] < waiting[0])

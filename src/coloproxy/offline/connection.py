@@ -178,7 +178,8 @@ class Connection:
         p, s = self.halves
         if p is None or s is None:
             return self._alone(p or s)
-        verified = min(p.data_end, s.data_end) - self.start - self.unseen - self.skipped
+        compared_to = min(p.fed, s.fed) if self.blind else min(p.data_end, s.data_end)
+        verified = compared_to - self.start - self.unseen - self.skipped
         note = self.blind
         if not self.blind:
             if not (p.syn and s.syn) and min(p.data_end, s.data_end) <= self.start and p.data_end != s.data_end:
