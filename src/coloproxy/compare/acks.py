@@ -66,14 +66,16 @@ class Acknowledgements:
         return True
 
     def part(self, c: Connection, frame: Frame, ready: int) -> None:
-        """Let the first `ready` bytes of a large frame leave, what has left of them excepted."""
+        """Let the first `ready` bytes of a large frame leave, what has left of them excepted.
+
+        All of them, though the last segment be short: a secondary that recovers from loss may send no more until these
+        are acknowledged.
+        """
         allowed = self._allowed(c, frame)
+        if allowed is None:
+            return
         raw = bytes(frame.buf[frame.start : frame.end])
         packet = parse(raw, 0, len(raw), frame.vnet_len)
-        segment = segment_size(raw, frame.vnet_len)
-        ready -= (ready - frame.done) % segment
-        if allowed is None or ready <= frame.done:
-            return
         self.context.make(self._with(c, tcp_part(raw, packet, frame.done, ready), frame, *allowed), frame.vnet_len)
         self.context.tracing.prefix(c, frame.seq, ready, frame.size)
         frame.done = ready
@@ -187,8 +189,3 @@ class Acknowledgements:
             c.a_tail.next = frame
         c.a_tail = frame
         self.engine.hold(c, Side.PRIMARY, frame)
-
-
-def segment_size(frame: bytes, vnet_len: int) -> int:
-    """Bytes a segment of a large frame has on the wire: gso_size of its virtio-net header; 1 where it has none."""
-    return int.from_bytes(frame[4:6], "little") or 1 if vnet_len else 1
