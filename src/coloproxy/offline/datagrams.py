@@ -194,7 +194,12 @@ class Flow:
         return d.place - self.skew if side else d.place + self.skew
 
     def _rival(self, side: int, d: Datagram, all_of_it: bool) -> Datagram | None:
-        """One of the other side's without a partner that lies near: of the same length if there is one, or the next."""
+        """One of the other side's without a partner that lies near: of the same length if there is one, or the next.
+
+        What was sent before the other capture begins has none.
+        """
+        if self.shared.began_later(side, d.time):
+            return None
         place = self._place(side, d)
         reach = REORDERED if all_of_it else NEAR
         near = [other for other in self.waiting[1 - side] if abs(other.place - place) <= reach]
