@@ -227,6 +227,8 @@ class Flow:
         self._drop(side, d)
         if self.shared.began_later(side, d.time):
             self.before += len(d.content)
+            if not self.matched:
+                self.skew += 1 if side else -1
             return
         self.lone_count[side] += 1
         self.lone_bytes[side] += len(d.content)
