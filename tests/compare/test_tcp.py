@@ -232,6 +232,15 @@ def test_bytes_of_one_side_only_time_out(begun: Make) -> None:
     assert begun().s(data(b"x")).after(4.1).reasons == ["timeout_secondary_only"]
 
 
+def test_a_stream_that_moves_on_is_not_overdue(begun: Make) -> None:
+    play = begun().p(data(b"x" * 100))
+    for at in range(10):
+        play.after(2).s(data(b"x" * 10, 1000 + 10 * at))
+    assert play.reasons == []
+    play.p(data(b"y" * 20, 1100)).after(2).s(data(b"y" * 10, 1100)).after(4.1)
+    assert play.reasons == ["timeout_primary_only"]
+
+
 def test_closed_connections_are_forgotten_in_time(begun: Make) -> None:
     play = begun().both(tcp(seq=1000, ack=1, flags=ACK | FIN)).after(130)
     assert play.comparator.state(play.now).connection_count == 0

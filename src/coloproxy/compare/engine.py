@@ -127,7 +127,7 @@ class Connection:
     bytes that are not verified yet, by place, without overlap; a_* the primary's pure acknowledgements that wait.
     `control` holds the primary's SYN and RST frames that wait. All places before `verified` are equal.
     `p_fast` and `s_fast` are set while nothing but ordinary segments in order comes from that side; `owes` while the
-    client has not been told all that the primary acknowledged.
+    client has not been told all that the primary acknowledged. `moved` is when `verified` last did.
     """
 
     # What every frame touches, together in few lines of the processor's cache.
@@ -187,6 +187,7 @@ class Connection:
     since = cython.declare(cython.double, visibility="public")
     s_rst_time = cython.declare(cython.double, visibility="public")
     s_syn_time = cython.declare(cython.double, visibility="public")
+    moved = cython.declare(cython.double, visibility="public")
     slot = cython.declare(cython.Py_ssize_t)
 
     def __init__(self) -> None:
@@ -202,7 +203,7 @@ class Connection:
         self.p_scale = self.s_scale = -1
         self.p_fast = self.s_fast = self.started = self.p_acked = self.s_acked = self.client_acked = self.owes = False
         self.partial = self.p_moved = self.s_moved = self.p_rst = self.s_rst = self.closed = False
-        self.since = self.last = self.s_rst_time = self.s_syn_time = 0.0
+        self.since = self.last = self.moved = self.s_rst_time = self.s_syn_time = 0.0
         self.verified_bytes = 0
 
     def __dealloc__(self) -> None:
@@ -537,7 +538,8 @@ class Engine:
         """
         p: Frame = c.p_head
         s: Frame = c.s_head
-        v: cython.uint = c.verified
+        began: cython.uint = c.verified
+        v: cython.uint = began
         p_at: cython.uint
         s_at: cython.uint
         n: cython.uint
@@ -586,6 +588,8 @@ class Engine:
                 self.use_up(c)
                 s = c.s_head
         c.verified = v
+        if v != began:
+            c.moved = c.last
         if (
             p is not None and p.size > LARGE and not c.partial and not before(v, p.seq)
             and ((v - p.seq) & MASK) > p.done
@@ -922,14 +926,15 @@ class Engine:
 
     def overdue(self, beside: list, before: cython.double, limit: cython.int) -> list:
         """Up to `limit` connections, of the tables and of those beside, that hold or wait for something since the time
-        `before` or longer."""
+        `before` or longer. A stream that moves on waits for nothing: a replica that recovers from loss is slow, not
+        silent."""
         c: Connection
         found: list = []
         for table in (self.tcp, self.udp, self.icmp, self.icmpv6, self.other, self.non_ip, beside):
             for c in table.values() if isinstance(table, dict) else table:
                 if c.diverged is None and (
-                    (c.p_head is not None and c.p_head.time <= before)
-                    or (c.s_head is not None and c.s_head.time <= before)
+                    (c.p_head is not None and c.p_head.time <= before and c.moved <= before)
+                    or (c.s_head is not None and c.s_head.time <= before and c.moved <= before)
                     or (c.a_head is not None and c.a_head.time <= before)
                     or (c.control is not None and c.control[0].time <= before)
                     or (c.s_rst and not c.p_rst and c.s_rst_time <= before)
