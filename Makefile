@@ -52,7 +52,7 @@ fuzz: $(BIN)/.fuzz
 	$(BIN)/python fuzz/all.py --seconds $(FUZZ_SECONDS)
 
 soak: $(BIN)/.test
-	COLOPROXY_RUNS=$(RUNS) COLOPROXY_SEED=$(SEED) HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest --timeout 0 tests/compare
+	COLOPROXY_RUNS=$(RUNS) COLOPROXY_SEED=$(SEED) HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest --timeout 0 tests/compare tests/qemu
 
 docs: $(BIN)/.lint
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -72,13 +72,15 @@ class Contest:
         if self._hosts + play.hosts > self.MOST_HOSTS:
             self._start()
         host, self._hosts = self._hosts, self._hosts + play.hosts
-        for number, step in enumerate(play.steps):
-            theirs, ours = (self._take(each, step, host) for each in self._both)
-            if theirs != ours:
-                for each in self._both:
-                    each.flush()
-                return Difference(number, theirs, ours)
-        return None
+        try:
+            for number, step in enumerate(play.steps):
+                theirs, ours = (self._take(each, step, host) for each in self._both)
+                if theirs != ours:
+                    return Difference(number, theirs, ours)
+            return None
+        finally:
+            for each in self._both:
+                each.flush()
 
     def _take(self, each: Contestant, step: Step, host: int) -> Outcome:
         """What it does, as far as that is to be equal: how often it asks is Reason.NOTIFY_STORM, in which order a

@@ -260,9 +260,10 @@ class Contestant:
 
     def traced(self) -> list[str]:
         """The lines of its trace since the last time, of events that both have, for all that has been waited for."""
-        text = self.trace.read_text()
-        lines = text[self._traced :].splitlines()
-        self._traced = len(text)
+        with open(self.trace) as file:
+            file.seek(self._traced)
+            lines = file.read().splitlines()
+            self._traced = file.tell()
         return [line for line in lines if line.split(" ")[0] in COMMON]
 
     def ended(self) -> int:

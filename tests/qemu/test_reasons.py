@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from contestants import Coloproxy, Contestant, Qemu
 from reasons import PAGE, Reason, page
-from said import GRE, Datagram, Unit
+from said import GRE, SCTP, Datagram, Unit
 
 from support.frames import (
     ACK,
@@ -275,7 +275,7 @@ def test_link_chatter(qemu: StartQemu, ours: StartOurs) -> None:
 
 
 def test_connection_key(qemu: StartQemu, ours: StartOurs) -> None:
-    """Two pings at a time, answered in either order."""
+    """Two pings at a time, answered in either order; VLANs within a provider's; two SCTP associations."""
     theirs, own = qemu(), ours("--reorder-grace", "0")
     one, two = icmp(b"ping", ident=1), icmp(b"ping", ident=2)
     for each in (theirs, own):
@@ -283,6 +283,19 @@ def test_connection_key(qemu: StartQemu, ours: StartOurs) -> None:
         assert each.s(two) == []
     assert (theirs.requests(), own.requests()) == (1, 0)
     assert own.s(one) == [one]
+
+    theirs, own = qemu(), ours("--reorder-grace", "0")
+    five, six = udp(b"question", vlan=(7, 5)), udp(b"question", vlan=(7, 6))
+    for each in (theirs, own):
+        each.p(five)
+    assert theirs.s(six) == [five]
+    assert own.s(six) == []
+
+    theirs, own = qemu(), ours("--reorder-grace", "0")
+    for each in (theirs, own):
+        each.p(Datagram(connection=0, protocol=SCTP, payload=b"good").frame(1))
+        each.s(Datagram(connection=1, protocol=SCTP, payload=b"evil").frame(1))
+    assert (theirs.requests(), own.requests()) == (0, 1)
 
 
 def test_fragments(qemu: StartQemu, ours: StartOurs) -> None:
