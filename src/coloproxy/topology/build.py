@@ -24,7 +24,7 @@ from coloproxy.topology.impair import Impair
 from coloproxy.topology.plain import COPY, Buffer, Dump, Mirror, Switch
 from coloproxy.topology.redirect import Redirector
 from coloproxy.topology.renumber import Renumber
-from coloproxy.topology.rewriting import Rewriting, Strip
+from coloproxy.topology.rewriting import Rewriting, Strip, Uncopied
 from coloproxy.topology.wires import IN, OUT, Shape, Wire, parse_wires
 
 PORT = Shape((IN,), (OUT,), loose=True)
@@ -96,7 +96,8 @@ class Factory:
             case config.Strip():
                 return Strip(name)
             case config.Rewriter():
-                return Rewriting(name, settings, self.clock, self.report)
+                made = Rewriting if settings.copies else Uncopied
+                return made(name, settings, self.clock, self.report)
             case config.ComparatorElement():
                 return Comparing(name, settings, self.clock, self.report, self.loop)
             case config.Buffer():

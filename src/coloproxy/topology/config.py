@@ -77,7 +77,13 @@ class Strip(Element, frozen=True, kw_only=True, tag="strip"):
 
 class Rewriter(rewriter.Config, Element, frozen=True, kw_only=True, tag="rewriter"):
     """Translates between the secondary's numbers and the primary's. Channels: client, secondary and, where the
-    primary's frames can be seen, primary."""
+    primary's frames can be seen, primary.
+
+    copies: a checkpoint makes the secondary a copy of the primary. False where that can only be pretended, as with
+    ordinary processes that say the same: the secondary keeps its numbers, and is brought up to where the primary is.
+    """
+
+    copies: bool = True
 
 
 class ComparatorElement(comparator.Config, Element, frozen=True, kw_only=True, tag="comparator"):

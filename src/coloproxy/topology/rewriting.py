@@ -1,20 +1,23 @@
 """The rewriter as elements: the translation itself, and the removal of timestamps in front of both replicas."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from coloproxy.compare.comparator import Batch, Output
 from coloproxy.compare.events import Event
+from coloproxy.errors import ColoproxyError
 from coloproxy.link.clock import Clock
-from coloproxy.link.flow import Take, bare
+from coloproxy.link.flow import Inlet, Sink, Take, bare
 from coloproxy.rewrite import config as rewrite_config
 from coloproxy.rewrite.rewriter import Rewriter
 from coloproxy.rewrite.sources import Source
 from coloproxy.rewrite.stripper import Stripper
 from coloproxy.topology import config
+from coloproxy.topology.catchup import CatchUp
 from coloproxy.topology.element import Element
 from coloproxy.topology.wires import IN, OUT, Shape
 
 SOURCES = {source.label: source for source in Source}
+PRIMARY, SECONDARY, CLIENT = SOURCES
 
 
 class Rewriting(Element):
@@ -57,7 +60,12 @@ class Rewriting(Element):
                 frames: list[Output] = [(frame, 0, len(frame), vnet_len, None) for frame, vnet_len in released]
                 self.outs[label].outputs(frames, now)
 
-    def leads_to(self, channel: str) -> tuple[str, ...]:
+    def checkpoint_completed(self, now: float) -> None:
+        """The secondary is a copy of the primary as of now."""
+        self.rewriter.checkpoint_completed(now)
+        self.let_go(now)
+
+    def leads_to(self, channel: str) -> Sequence[str]:
         return (channel,)
 
     def deadline(self) -> float | None:
@@ -81,6 +89,64 @@ class Rewriting(Element):
             "evicted": account.connections_evicted,
             "fragments": account.fragments,
         }
+
+
+class Uncopied(Rewriting):
+    """The rewriter where a checkpoint makes no copy: the secondary keeps its numbers, and is brought up to where the
+    primary is. Connections are followed from the first checkpoint on; where there is none, that costs nothing."""
+
+    keeps = True
+
+    def __init__(
+        self, name: str, settings: config.Rewriter, clock: Clock, report: Callable[[Event], None]
+    ) -> None:  # fmt: skip
+        super().__init__(name, settings, clock, report)
+        self._catch_up: CatchUp | None = None
+        self._onward: Sink
+
+    def inlets(self) -> Mapping[str, Take]:
+        takes = super().inlets()
+
+        def client(batch: Batch, now: float) -> None:
+            if self._catch_up is not None:
+                self._catch_up.client(batch)
+            takes[CLIENT](batch, now)
+
+        def primary(batch: Batch, now: float) -> None:
+            shown = self._catch_up.primary(batch) if self._catch_up is not None else []
+            takes[PRIMARY](batch, now)
+            if shown:
+                self._onward.outputs(shown, now)
+
+        return {**takes, CLIENT: client, PRIMARY: primary}
+
+    def wired(self) -> None:
+        if PRIMARY not in self.outs:
+            raise ColoproxyError(
+                f"element {self.name}: without copies it must see the primary's frames: wire '{self.name}.{PRIMARY}'."
+            )
+        self._onward = self.outs[SECONDARY]
+        self.outs[SECONDARY] = Inlet(self._secondary)
+
+    def _secondary(self, batch: Batch, now: float) -> None:
+        """What the secondary said, translated."""
+        shown, acks = self._catch_up.secondary(batch) if self._catch_up is not None else (None, [])
+        if shown is None:
+            self._onward.batch(batch, now)
+        elif shown:
+            self._onward.outputs(shown, now)
+        for frame, _, _, vnet_len, _ in acks:
+            translated = self.rewriter.receive(Source.CLIENT, frame, now, vnet_len)
+            if translated is not None:
+                self.outs[CLIENT].outputs([(translated, 0, len(translated), vnet_len, None)], now)
+
+    def checkpoint_completed(self, now: float) -> None:
+        if self._catch_up is None:
+            self._catch_up = CatchUp()
+        self._catch_up.checkpoint()
+
+    def leads_to(self, channel: str) -> Sequence[str]:
+        return {PRIMARY: (PRIMARY, SECONDARY), SECONDARY: (SECONDARY, CLIENT)}.get(channel, (channel,))
 
 
 class Strip(Element):

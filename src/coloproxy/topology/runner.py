@@ -168,8 +168,7 @@ class Runner:
         for element in self._comparing:
             element.comparator.checkpoint_completed(now)
         for rewriting in self._rewriting:
-            rewriting.rewriter.checkpoint_completed(now)
-            rewriting.let_go(now)
+            rewriting.checkpoint_completed(now)
 
     def _checkpoint_failed(self) -> None:
         for element in self._comparing:
