@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The limit: copies the primary's bytes to the output, throws the secondary's away and compares nothing.
+ * The limit: copies the primary's bytes to the output, throws the secondary's away and compares nothing. It asks the
+ * kernel for the same socket buffers as coloproxy and reads as much at once, so that all that is left out is comparing.
  *
  *   relay PRIMARY SECONDARY OUTPUT        listens on three unix sockets, one peer each, until it is ended
  */
@@ -13,7 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { PRIMARY, SECONDARY, OUTPUT, CHUNK = 256 << 10 };
+enum { PRIMARY, SECONDARY, OUTPUT, CHUNK = 512 << 10, SOCKET_BUFFER = 1 << 20 };
 
 static void fail(const char *what)
 {
@@ -62,9 +63,10 @@ int main(int argc, char **argv)
         fds[i] = listen_on(argv[i + 1]);
     }
     for (int i = 0; i < 3; i++) {
-        int peer = accept(fds[i], NULL, NULL);
+        int peer = accept(fds[i], NULL, NULL), size = SOCKET_BUFFER;
 
-        if (peer < 0) {
+        if (peer < 0 || setsockopt(peer, SOL_SOCKET, SO_SNDBUF, &size, sizeof size) < 0 ||
+            setsockopt(peer, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) < 0) {
             fail(argv[i + 1]);
         }
         close(fds[i]);

@@ -161,6 +161,7 @@ class Connection:
     client_ack = cython.declare(cython.uint, visibility="public")
     client_right = cython.declare(cython.uint, visibility="public")
     last = cython.declare(cython.double, visibility="public")
+    moved = cython.declare(cython.double, visibility="public")
     p_count = cython.declare(cython.uint, visibility="public")
     s_count = cython.declare(cython.uint, visibility="public")
     p_bytes = cython.declare(cython.uint, visibility="public")
@@ -187,7 +188,6 @@ class Connection:
     since = cython.declare(cython.double, visibility="public")
     s_rst_time = cython.declare(cython.double, visibility="public")
     s_syn_time = cython.declare(cython.double, visibility="public")
-    moved = cython.declare(cython.double, visibility="public")
     slot = cython.declare(cython.Py_ssize_t)
 
     def __init__(self) -> None:
@@ -340,30 +340,30 @@ class Engine:
         buf: bytearray = f.buf
         ip: cython.Py_ssize_t = cython.cast(cython.Py_ssize_t, f.start) + f.vnet_len + 14
         room: cython.Py_ssize_t = f.end - ip
+        header: cython.p_uchar
         ethertype: cython.uint
         protocol: cython.uint
-        header: cython.ulonglong
         key: cython.Py_ssize_t
         l4: cython.Py_ssize_t
         length: cython.Py_ssize_t
         if room < 28:
             return GENERAL
-        ethertype = read16(buf, ip - 2)
-        header = read64(buf, ip)
+        header = span(buf, ip - 2, 2 + 28)
+        ethertype = word(header, 0)
         if ethertype == 0x0800:
             # Version 4, header of 20 bytes; neither "more fragments" nor an offset (RFC 791, 3.1).
-            if header >> 56 != 0x45 or header & 0x3FFF:
+            if header[2] != 0x45 or word(header, 8) & 0x3FFF:
                 return GENERAL
-            length = header >> 32 & 0xFFFF
-            protocol = buf[ip + 9]
+            length = word(header, 4)
+            protocol = header[11]
             key = ip + 12
             l4 = ip + 20
         elif ethertype == 0x86DD:
             # Version 6 (RFC 8200, 3).
-            if room < 48 or header >> 60 != 6:
+            if room < 48 or header[2] >> 4 != 6:
                 return GENERAL
-            length = 40 + (header >> 16 & 0xFFFF)
-            protocol = header >> 8 & 0xFF
+            length = 40 + word(header, 6)
+            protocol = header[8]
             key = ip + 8
             l4 = ip + 40
         else:
@@ -382,8 +382,9 @@ class Engine:
     ) -> Optional[Connection]:  # noqa: UP045  # fmt: skip
         """The connection whose key is buf[at:end]. Most were seen recently, and are known by the ports and what is in
         front of them, eight bytes of the addresses."""
-        near: cython.ulonglong = read64(buf, end - 12)
-        ports: cython.uint = read32(buf, end - 4)
+        tail: cython.p_uchar = span(buf, end - 12, 12)
+        near: cython.ulonglong = cython.cast(cython.ulonglong, long_word(tail, 0)) << 32 | long_word(tail, 4)
+        ports: cython.uint = long_word(tail, 8)
         slot: cython.Py_ssize_t = ((near * FACTOR + ports) * FACTOR & MASK64) >> RECENT_SHIFT  # Knuth, 6.4
         c: Optional[Connection] = self.recent[slot]  # noqa: UP045
         if (
@@ -416,7 +417,7 @@ class Engine:
         """A segment without options of note, in order, of a connection that nothing extraordinary happens to."""
         c: Optional[Connection]  # noqa: UP045
         flags: cython.uint
-        numbers: cython.ulonglong
+        header: cython.p_uchar
         seq: cython.uint
         ack: cython.uint
         window: cython.uint
@@ -427,18 +428,17 @@ class Engine:
         waits: cython.bint
         if end - l4 < 20:
             return GENERAL
-        numbers = read64(buf, l4 + 4)
-        flags = read32(buf, l4 + 12)
-        window = flags & 0xFFFF
-        data = l4 + (flags >> 28) * 4
-        flags = flags >> 16 & 0xFF
+        header = span(buf, l4, 20)
+        data = l4 + (header[12] >> 4) * 4
+        flags = header[13]
         if data < l4 + 20 or data > end or flags & EXTRAORDINARY or not flags & ACK:
             return GENERAL
         c = self.find(self.tcp, TCP, buf, key, l4 + 4)
         if c is None or not (c.p_fast if side == PRIMARY else c.s_fast):
             return GENERAL
-        seq = numbers >> 32
-        ack = numbers & MASK
+        seq = long_word(header, 4)
+        ack = long_word(header, 8)
+        window = word(header, 14)
         size = end - data
         if side == PRIMARY:
             right = (ack + (window << c.p_scale)) & MASK if c.p_scale >= 0 else 0
@@ -684,7 +684,7 @@ class Engine:
         size: cython.Py_ssize_t
         if end - l4 < 8:
             return GENERAL
-        size = read16(buf, l4 + 4)
+        size = word(span(buf, l4, 8), 4)
         if size < 8 or size > end - l4:
             return GENERAL
         c = self.find(self.udp, UDP, buf, key, l4 + 4)
@@ -1117,43 +1117,30 @@ def end_of(f: Frame) -> cython.uint:
 
 
 @cython.cfunc
-@cython.exceptval(0xFFFFFFFF, check=True)
-def outside() -> cython.uint:
-    raise IndexError("outside a frame")
-
-
-@cython.cfunc
 @cython.inline
-@cython.exceptval(0xFFFFFFFF, check=True)
-def read16(buf: bytearray, at: cython.Py_ssize_t) -> cython.uint:
-    """The 16-bit number there, big endian. C's pointers know no bounds, so they are checked here."""
-    if at < 0 or at + 2 > len(buf):
-        return outside()
+def span(buf: bytearray, at: cython.Py_ssize_t, n: cython.Py_ssize_t) -> cython.p_uchar:
+    """buf[at:at + n], to read from. C's pointers know no bounds, so they are checked here, once for a whole header."""
+    if at < 0 or at + n > len(buf):
+        raise IndexError("read outside a frame")
     if cython.compiled:
-        p = cython.cast(cython.p_uchar, PyByteArray_AS_STRING(buf)) + at  # noqa: F821
-        return p[0] << 8 | p[1]
-    return int.from_bytes(buf[at : at + 2], "big")
+        return cython.cast(cython.p_uchar, PyByteArray_AS_STRING(buf)) + at  # noqa: F821
+    return buf[at : at + n]
 
 
 @cython.cfunc
 @cython.inline
-@cython.exceptval(0xFFFFFFFF, check=True)
-def read32(buf: bytearray, at: cython.Py_ssize_t) -> cython.uint:
-    """The 32-bit number there, big endian."""
-    if at < 0 or at + 4 > len(buf):
-        return outside()
-    if cython.compiled:
-        p = cython.cast(cython.p_uchar, PyByteArray_AS_STRING(buf)) + at  # noqa: F821
-        return cython.cast(cython.uint, p[0]) << 24 | p[1] << 16 | p[2] << 8 | p[3]
-    return int.from_bytes(buf[at : at + 4], "big")
+@cython.exceptval(check=False)
+def word(p: cython.p_uchar, i: cython.Py_ssize_t) -> cython.uint:
+    """The 16-bit number at p[i], big endian. Nothing here can fail: `span` has checked."""
+    return p[i] << 8 | p[i + 1]
 
 
 @cython.cfunc
 @cython.inline
-@cython.exceptval(0xFFFFFFFFFFFFFFFF, check=True)
-def read64(buf: bytearray, at: cython.Py_ssize_t) -> cython.ulonglong:
-    """The 64-bit number there, big endian."""
-    return cython.cast(cython.ulonglong, read32(buf, at)) << 32 | read32(buf, at + 4)
+@cython.exceptval(check=False)
+def long_word(p: cython.p_uchar, i: cython.Py_ssize_t) -> cython.uint:
+    """The 32-bit number at p[i]."""
+    return cython.cast(cython.uint, p[i]) << 24 | p[i + 1] << 16 | p[i + 2] << 8 | p[i + 3]
 
 
 @cython.cfunc

@@ -225,13 +225,15 @@ def length_at(buf: object, at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cyt
 
 @cython.cfunc
 @cython.inline
+@cython.exceptval(0xFFFFFFFF, check=True)
 def read32(buf: bytearray, at: cython.Py_ssize_t) -> cython.uint:
-    return (
-        cython.cast(cython.uint, buf[at]) << 24
-        | cython.cast(cython.uint, buf[at + 1]) << 16
-        | cython.cast(cython.uint, buf[at + 2]) << 8
-        | cython.cast(cython.uint, buf[at + 3])
-    )
+    """The 32-bit number there, big endian. C's pointers know no bounds, so they are checked here."""
+    if at < 0 or at + 4 > len(buf):
+        raise IndexError("read outside a buffer")
+    if cython.compiled:
+        p = cython.cast(cython.p_uchar, PyByteArray_AS_STRING(buf)) + at  # noqa: F821
+        return cython.cast(cython.uint, p[0]) << 24 | p[1] << 16 | p[2] << 8 | p[3]
+    return int.from_bytes(buf[at : at + 4], "big")
 
 
 @cython.cfunc
