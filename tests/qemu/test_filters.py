@@ -117,7 +117,7 @@ class Stage:
         for port, address in ports.items():
             head = f"[port.{port}]\n"
             before, _, after = text.partition(head)
-            after = re.sub(r"\A(?:packet|socket) = .*\n(?:vnet_hdr = true\n)?", "", after)
+            after = re.sub(r"\A(?:(?:tap|offload|socket) = .*\n)+", "", after)
             text = f'{before}{head}socket = "{address}"\nvnet_hdr = VNET\n{after}'
         return self.ours(re.sub(r"/run/(coloproxy\.|colo/)", "DIR/", text))
 
