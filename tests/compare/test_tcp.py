@@ -241,6 +241,12 @@ def test_a_stream_that_moves_on_is_not_overdue(begun: Make) -> None:
     assert play.reasons == ["timeout_primary_only"]
 
 
+def test_replicas_that_repeat_what_is_verified_wait_for_the_client(begun: Make) -> None:
+    play = begun().both(data(b"lost")).p(data(b"x" * 100, 1004)).after(2)
+    assert play.s(data(b"lost")).after(2).reasons == []
+    assert play.after(2.1).reasons == ["timeout_primary_only"]
+
+
 def test_closed_connections_are_forgotten_in_time(begun: Make) -> None:
     play = begun().both(tcp(seq=1000, ack=1, flags=ACK | FIN)).after(130)
     assert play.comparator.state(play.now).connection_count == 0

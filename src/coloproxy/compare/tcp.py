@@ -77,9 +77,15 @@ class Tcp:
         if not frame.size + frame.fin:
             self.acks.pure(c, frame)
         elif c.started and at_or_before(end_of(frame), c.verified):
+            self._waits_for_client(c)
             self.acks.verified(c, frame)
         else:
             self._insert_primary(c, frame)
+
+    def _waits_for_client(self, c: Connection) -> None:
+        """A replica repeats what is verified: what left of it was lost, or the answer to it. It is the client that both
+        wait for, then, and the replica may be unable to send more."""
+        c.moved = self.context.now
 
     def _primary_syn(self, c: Connection, packet: Packet, frame: Frame) -> None:
         first = c.p_syn is None
@@ -176,6 +182,7 @@ class Tcp:
         """Keep what is new of a segment: the pieces of it that lie between and behind those that are here."""
         if c.started and at_or_before(end_of(frame), c.verified):
             if frame.size:
+                self._waits_for_client(c)
                 self.context.tracing.compared_before(Side.SECONDARY)
             self.context.drop(Side.SECONDARY, frame)
             return
