@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 .PHONY: help demo test bench lint fuzz soak docs clean
 
 help:
-	@echo "make demo   two replicas of a real TCP stream, compared; then one byte changed"
+	@echo "make demo   two replicas of a real TCP stream, compared; one byte changed; FTP through the whole of it"
 	@echo "make test   all tests"
 	@echo "make bench  against QEMU's colo-compare and a relay that compares nothing"
 	@echo "make lint   style, types, and which room may import which"
@@ -35,6 +35,7 @@ $(BIN)/.fuzz: $(BIN)/.test
 
 demo: $(BIN)/.test
 	$(BIN)/python -m demo
+	$(BIN)/coloproxy demo
 
 test: $(BIN)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not qemu"

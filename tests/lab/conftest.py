@@ -16,7 +16,7 @@ import pytest
 
 from coloproxy.lab.sandbox import privileged
 
-COMMAND = [sys.executable, "-m", "coloproxy", "lab"]
+COMMAND = [sys.executable, "-m", "coloproxy"]
 PATIENCE = 60.0
 DEVICES = {"e0", "client", "primary", "secondary"}
 
@@ -31,10 +31,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Lab:
-    """Runs the command in an environment of its own, by which whatever comes of it is known."""
+    """Runs the command in an environment of its own, by which whatever comes of it is known. `words`: which command."""
 
     def __init__(self, folder: Path, prefix: list[str]) -> None:
         self.folder = folder
+        self.words = ["lab"]
         self.tag = f"COLOPROXY_TEST={uuid.uuid4()}"
         name, _, value = self.tag.partition("=")
         self._environment = {**os.environ, name: value, "TMPDIR": str(folder)}
@@ -43,8 +44,8 @@ class Lab:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """In a session of its own, as at a terminal of its own."""
         return subprocess.Popen(
-            [*self._prefix, *COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=self._environment, start_new_session=True,
+            [*self._prefix, *COMMAND, *self.words, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, env=self._environment, start_new_session=True,
         )  # fmt: skip
 
     def command(self, *arguments: str, status: int = 0) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import typer
 
 from coloproxy.cli import lab, trace
 from coloproxy.cli.compare import compare
+from coloproxy.cli.demo import demo
 from coloproxy.cli.diff import diff
 from coloproxy.cli.doctor import doctor
 from coloproxy.cli.run import run
@@ -23,6 +24,7 @@ app.command()(diff)
 app.add_typer(trace.app, name="trace")
 app.command()(run)
 app.add_typer(lab.app, name="lab")
+app.command()(demo)
 app.command()(doctor)
 
 

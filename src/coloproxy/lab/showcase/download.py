@@ -46,8 +46,9 @@ def main(order: Order) -> None:
 
 
 def download(order: Order, memory: memoryview, until: float) -> tuple[int, float]:
-    """The bytes that came until then (perf_counter), and the seconds from the request on."""
+    """The bytes that came until then (perf_counter), and the seconds from the request to the last of a whole file."""
     size, begun = 0, time.perf_counter()
+    last = told = begun
     try:
         ftp = ftplib.FTP(timeout=left(until))
         ftp.connect(order.address)
@@ -56,21 +57,18 @@ def download(order: Order, memory: memoryview, until: float) -> tuple[int, float
         begun = time.perf_counter()
         with ftp.transfercmd(f"RETR {file_name(order.size)}") as data:
             data.settimeout(left(until))
-            told = begun
             while size < order.size and (count := data.recv_into(memory[size : size + PIECE])):
                 size += count
-                now = time.perf_counter()
-                if now - told > TOLD:
+                last = time.perf_counter()
+                if last - told > TOLD:
                     tell(Progress(size / order.size, size))
-                    told = now
-                if now > until:
-                    raise TimeoutError
-            seconds = time.perf_counter() - begun
+                    told = last
+                left(until)
         ftp.voidresp()
         ftp.quit()
     except TimeoutError:
-        seconds = time.perf_counter() - begun
-    return size, seconds
+        pass
+    return size, (last if size == order.size else time.perf_counter()) - begun
 
 
 def left(until: float) -> float:

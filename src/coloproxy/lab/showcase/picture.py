@@ -6,13 +6,16 @@ from typing import Any
 from coloproxy.lab.showcase import record
 from coloproxy.lab.showcase.record import TITLES, Measurement, Report, Way
 
-INK, FAINT, GROUND = "#264653", "#8d99a6", "#eef1f3"
+INK, FAINT, GROUND = "#264653", "#7d8a97", "#eef1f3"
 COLOURS: dict[Way, str] = {"native": "#adb5bd", "packet": "#d62828", "qemu": "#e9a23b", "coloproxy": "#2a9d8f"}
-STYLE = {"font.family": "DejaVu Sans", "text.color": INK, "svg.hashsalt": "coloproxy"}
+STYLE: Any = {"font.family": "DejaVu Sans", "text.color": INK, "svg.hashsalt": "coloproxy"}
 
-WIDTH, HEAD, ROW, FOOT = 10.0, 0.95, 2.35, 0.55  # inches
-NAMES = 0.38  # of a panel's width, left of its bars
-ROOM = 1.42  # of native speed: bars, and the figures behind them
+TITLE = "FTP from two replicas whose outputs are compared"
+SUBTITLE = "What is left of the speed of one server alone"
+WIDTH, MARGIN = 10.0, 0.3  # inches
+HEAD, PANEL, FOOT = 0.85, 2.5, 0.68
+LEFT, RIGHT = 0.5, 0.32  # room for names and figures beside a panel's bars, as parts of native speed
+THICK = 0.58
 
 
 def draw(report: Report, files: list[Path]) -> None:
@@ -24,17 +27,19 @@ def draw(report: Report, files: list[Path]) -> None:
 
     loads = report.loads()
     rows = (len(loads) + 1) // 2
-    height = HEAD + rows * ROW + FOOT
+    height = HEAD + rows * PANEL + FOOT
     with pyplot.rc_context(STYLE):
         figure = pyplot.figure(figsize=(WIDTH, height), facecolor="white")
-        figure.text(0.025, 1 - 0.42 / height, "FTP from two replicas whose outputs are compared", size=15, weight="bold")
-        figure.text(0.025, 1 - 0.7 / height, "Throughput, and its share of what one server has without any comparison",
-                    size=10, color=FAINT)  # fmt: skip
+        figure.text(MARGIN / WIDTH, 1 - 0.46 / height, TITLE, size=16, weight="bold")
+        figure.text(MARGIN / WIDTH, 1 - 0.74 / height, SUBTITLE, size=10, color=FAINT)
+        width = (WIDTH - 3 * MARGIN) / 2
         for number, measurements in enumerate(loads):
-            left = 0.025 + 0.49 * (number % 2)
-            bottom = (FOOT + (rows - 1 - number // 2) * ROW) / height
-            panel(figure.add_axes((left, bottom, 0.46, (ROW - 0.3) / height)), measurements, report)
-        figure.text(0.025, 0.16 / height, foot(report), size=8.5, color=FAINT, linespacing=1.5)
+            left = MARGIN + number % 2 * (width + MARGIN)
+            bottom = FOOT + (rows - 1 - number // 2) * PANEL
+            place = left / WIDTH, bottom / height, width / WIDTH, (PANEL - 0.12) / height
+            panel(figure.add_axes(place), measurements, report)
+        figure.text(MARGIN / WIDTH, 0.42 / height, "▏", size=10, color=INK, weight="bold")
+        figure.text((MARGIN + 0.12) / WIDTH, 0.2 / height, foot(report), size=8.5, color=FAINT, linespacing=1.6)
         for file in files:
             figure.savefig(file, dpi=150, metadata={"Date": None} if file.suffix == ".svg" else None)
         pyplot.close(figure)
@@ -42,35 +47,45 @@ def draw(report: Report, files: list[Path]) -> None:
 
 def panel(axes: Any, measurements: list[Measurement], report: Report) -> None:
     """One load: a bar for each way."""
+    count = len(measurements)
     axes.set_axis_off()
-    axes.set_xlim(-ROOM * NAMES / (1 - NAMES), ROOM)
-    axes.set_ylim(-0.6, len(measurements) - 0.1)
-    axes.text(axes.get_xlim()[0], len(measurements) - 0.3, record.load(measurements[0]), size=11, weight="bold", va="center")
+    axes.set_xlim(-LEFT, 1 + RIGHT)
+    axes.set_ylim(-0.5, count + 0.4)
+    axes.text(-LEFT, count, record.load(measurements[0]), size=11.5, weight="bold", va="center")
     for number, found in enumerate(measurements):
-        at = len(measurements) - 1.15 - number
-        strong = {"weight": "bold"} if found.way == "coloproxy" else {}
-        axes.text(-0.03, at, TITLES[found.way].replace(", ", ",\n"), ha="right", va="center", size=9, linespacing=1.15,
-                  **strong)  # fmt: skip
-        axes.barh(at, 1.0, 0.62, color=GROUND)
+        at = count - 1 - number
+        name, _, rest = TITLES[found.way].partition(", ")
+        axes.text(-LEFT, at + 0.15, name, va="center", size=9.5, weight="bold")
+        axes.text(-LEFT, at - 0.19, rest, va="center", size=8.5, color=FAINT)
+        axes.barh(at, 1.0, THICK, color=GROUND)
         if found.of_native is None or found.bits_per_second is None:
             axes.text(0.02, at, "not measured", va="center", size=9, color=FAINT)
             continue
-        axes.barh(at, max(found.of_native, 0.004), 0.62, color=COLOURS[found.way])
-        share = "" if found.way == "native" else f"{record.percent(found.of_native)}  "
-        text = axes.text(1.03, at, f"{record.percent(found.of_native)}", va="center", size=11, color=COLOURS[found.way],
-                         weight="bold")  # fmt: skip
-        del share, text
-        axes.text(1.03, at - 0.0, "", size=8)
+        axes.barh(at, max(found.of_native, 0.005), THICK, color=COLOURS[found.way])
+        axes.text(1.04, at + 0.12, record.percent(found.of_native), va="center", size=11, weight="bold")
+        speed = record.rate(found.bits_per_second) + ("" if found.whole else " *")
+        axes.text(1.04, at - 0.22, speed, va="center", size=8.5, color=FAINT)
         published(axes, at, found, report)
 
 
 def published(axes: Any, at: float, found: Measurement, report: Report) -> None:
     """Where the bar ended in 2018."""
-    value = {"packet": report.published.packet_below, "qemu": report.published.sequence}.get(found.way)
+    values: dict[Way, float] = {"packet": report.published.packet_below, "qemu": report.published.sequence}
+    value = values.get(found.way)
     if value is not None:
-        axes.vlines(value, at - 0.36, at + 0.36, color=INK, lw=1.4)
+        axes.vlines(value, at - 0.42, at + 0.42, color=INK, lw=1.6, zorder=3)
 
 
 def foot(report: Report) -> str:
     """What one must know to read it."""
-    return "x"
+    published, machine = report.published, report.machine
+    below, by_sequence = record.percent(published.packet_below), record.percent(published.sequence)
+    qemu = f", QEMU {machine['qemu']}" if "qemu" in machine else ""
+    missing = any(not found.whole for found in report.measurements if found.downloads)
+    part = f"  * of the part that came in {report.budget_seconds:g} s." if missing else ""
+    return (
+        f"published in {published.date}: by packet under {below} of native, by sequence number {by_sequence}."
+        f" A checkpoint stops both servers for {record.digits(report.checkpoint_cost_ms)} ms.\n"
+        f"Client, both servers and the proxy share {machine['cpus']} cores ({machine['cpu']});"
+        f" median of up to {report.runs}. coloproxy {machine['coloproxy']}{qemu}.{part}"
+    )

@@ -11,7 +11,7 @@ Way = Literal["native", "packet", "qemu", "coloproxy"]
 WAYS: tuple[Way, ...] = ("native", "packet", "qemu", "coloproxy")
 TITLES: dict[Way, str] = {
     "native": "native, one server",
-    "packet": "by packet, as before 2018",
+    "packet": "by packet, before 2018",
     "qemu": "by sequence, QEMU",
     "coloproxy": "by sequence, coloproxy",
 }
@@ -40,10 +40,6 @@ class Download(msgspec.Struct, frozen=True, kw_only=True, tag="download"):
     seconds: float
     md5: str
 
-    @property
-    def bits_per_second(self) -> float:
-        return 8 * self.bytes / self.seconds
-
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
     """A download. whole: the whole file came. right: its MD5 is that of as much of the file that the server has."""
@@ -58,11 +54,12 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 class Measurement(msgspec.Struct, kw_only=True, tag="measurement"):
     """What came of a task.
 
-    missing: why there are no figures. bits_per_second: the median of the downloads; of_native: as a fraction of that of
-    the native way. divergences: found by the comparator; None where it does not tell. checkpoints_asked: requests that
-    it sent; checkpoints_made: these answered, together, after `stopped` seconds. comparator: the process that compares,
-    of which cpu_seconds is the time during the downloads; elements_cpu_seconds: that of coloproxy's process where it
-    is another, which mirrors and rewrites for it.
+    missing: why there are no figures. bits_per_second: the median of the whole downloads or, if there is none, that of
+    the part that came; of_native: as a fraction of that of the native way. divergences: found by the comparator; None
+    where it does not tell. checkpoints_asked: requests that it sent; checkpoints_made: these answered, which stopped
+    the replicas for `stopped` seconds in all. comparator: the process that compares, of which cpu_seconds is the time
+    during the downloads; elements_cpu_seconds: that of coloproxy's process where it is another, which mirrors and
+    rewrites for it.
     """
 
     way: Way
@@ -81,6 +78,12 @@ class Measurement(msgspec.Struct, kw_only=True, tag="measurement"):
     cpu_seconds: float | None = None
     elements_cpu_seconds: float | None = None
 
+    def take(self, downloads: list[Checked]) -> None:
+        """Take what was downloaded, at least once."""
+        self.downloads = downloads
+        counted = [download for download in downloads if download.whole] or downloads
+        self.bits_per_second = median(8 * download.bytes / download.seconds for download in counted)
+
     @property
     def bytes(self) -> int:
         """All that was downloaded."""
@@ -88,19 +91,12 @@ class Measurement(msgspec.Struct, kw_only=True, tag="measurement"):
 
     @property
     def whole(self) -> bool:
-        """Whether every download came to its end."""
-        return all(download.whole for download in self.downloads)
+        """Whether the file came whole, once at least."""
+        return any(download.whole for download in self.downloads)
 
     @property
     def right(self) -> bool:
         return all(download.right for download in self.downloads)
-
-    @property
-    def cpu_seconds_per_gigabyte(self) -> float | None:
-        """Of the comparator's process, for 10^9 bytes."""
-        if self.cpu_seconds is None or not self.bytes:
-            return None
-        return self.cpu_seconds / self.bytes * 1e9
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,15 +128,10 @@ class Report(msgspec.Struct, kw_only=True):
 
     def add(self, found: Measurement) -> None:
         """Take a measurement; the native one comes first."""
-        rates = [8 * each.bytes / each.seconds for each in found.downloads if each.seconds]
-        found.bits_per_second = median(rates) if rates else None
         self.measurements.append(found)
-        native = next(
-            (each for each in self.measurements if each.way == "native" and same_load(each, found)), None
-        )  # fmt: skip
+        native = next((each for each in self.measurements if each.way == "native" and same_load(each, found)), None)
         if native is not None and native.bits_per_second and found.bits_per_second is not None:
             found.of_native = found.bits_per_second / native.bits_per_second
-
 
     def loads(self) -> list[list[Measurement]]:
         """The measurements of each size and rate, in the order in which they were made."""
@@ -159,10 +150,9 @@ def same_load(one: Measurement, other: Measurement) -> bool:
 # As they are shown
 
 
-def load(measurement: Measurement) -> str:
+def load(of: Task | Measurement) -> str:
     """The size and the rate, in words."""
-    rate = "unshaped" if measurement.rate is None else f"at {measurement.rate / 1e9:g} Gbit/s"
-    return f"{size(measurement.size)}, {rate}"
+    return f"{size(of.size)}, {'unshaped' if of.rate is None else f'at {of.rate / 1e9:g} Gbit/s'}"
 
 
 def size(count: int) -> str:
@@ -179,7 +169,9 @@ def rate(bits: float) -> str:
 
 
 def percent(fraction: float) -> str:
-    return f"{digits(100 * fraction)} %"
+    """Two digits are enough."""
+    value = 100 * fraction
+    return f"{value:.0f} %" if value >= 9.95 or value == round(value) else f"{value:.{1 if value >= 0.995 else 2}f} %"
 
 
 def digits(value: float) -> str:

@@ -21,6 +21,8 @@ def show(report: Report, console: Console) -> None:
     for measurements in report.loads():
         console.print(f"\n[bold]FTP get, {record.load(measurements[0])}[/]")
         console.print(table(measurements, notes))
+    if notes:
+        console.print()
     for mark, note in zip(MARKS, notes):
         console.print(f"[bright_black]{mark} {note}[/]")
     for measurements in report.loads():
@@ -37,7 +39,7 @@ def show(report: Report, console: Console) -> None:
 
 def table(measurements: list[Measurement], notes: list[str]) -> Table:
     """One load; what must be said of a row is added to the notes."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, width=WIDTH)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), width=WIDTH)
     made.add_column("compared", no_wrap=True, ratio=1)
     heads = ("throughput", "of native", "diver-\ngences", "check-\npoints", "CPU s\nper GB")
     for head in heads:
@@ -54,15 +56,20 @@ def row(found: Measurement, notes: list[str]) -> list[str]:
         return [f"{title}{marked(found.missing or 'nothing came', notes)}", *["–"] * 5]
     mark = "" if found.whole else marked(f"measured on {part(found)}", notes)
     wrong = "" if found.right else " [bold red]WRONG[/]"
-    cpu = found.cpu_seconds_per_gigabyte
     return [
         title + mark + wrong,
         record.rate(found.bits_per_second),
         record.percent(found.of_native),
         count(found.divergences, "–" if found.comparator else ""),
         count(found.checkpoints_asked, ""),
-        "" if cpu is None else record.digits(cpu),
+        cpu(found),
     ]
+
+
+def cpu(found: Measurement) -> str:
+    """Of whoever compares, and of coloproxy's elements around another's comparator."""
+    parts = [found.cpu_seconds, found.elements_cpu_seconds] if found.bytes else []
+    return "+".join(f"{1e9 * seconds / found.bytes:.2f}" for seconds in parts if seconds is not None)
 
 
 def marked(note: str, notes: list[str]) -> str:
@@ -100,22 +107,22 @@ def bar(found: Measurement) -> str:
 
 def footnotes(report: Report) -> list[str]:
     """What the figures are, and what they are not."""
-    published = report.published
+    published, machine = report.published, report.machine
     cost = record.digits(report.checkpoint_cost_ms)
-    known = {each.comparator for each in report.measurements}
+    below, by_sequence = record.percent(published.packet_below), record.percent(published.sequence)
     sentences = [
-        f"Published ({published.date}, QEMU commit {published.commit[:10]}; FTP of 200 MB and 1 GB): under"
-        f" {published.packet_below:.0%} of native by packet, {published.sequence:.0%} by sequence number.",
-        f"A checkpoint costs {cost} ms here (--checkpoint-cost): nobody can make an ordinary process a copy of another,"
-        " so both servers are stopped for as long, and then go on from one place. Servers that were copies would"
-        " cut their streams alike for a while; by packet that might need fewer checkpoints.",
-        f"Throughput: the median of up to {several(report.runs, 'download')} within {report.budget_seconds:g} s, each"
-        " checked by its MD5.",
+        f"Published in {published.date}, for FTP of 200 MB and 1 GB (QEMU, commit {published.commit[:10]}): by packet"
+        f" under {below} of native, by sequence number {by_sequence}.",
+        f"A checkpoint costs {cost} ms here (--checkpoint-cost). It is pretended: no ordinary process can be made a"
+        " copy of another, so both servers are stopped for so long, and compared again from one place on. Real copies"
+        " would send equal packets for a little longer.",
+        f"Throughput is the median of up to {several(report.runs, 'download')} within {report.budget_seconds:g} s, each"
+        f" checked by its MD5. Client, servers and proxy share {several(int(machine['cpus']), 'core')}.",
     ]
-    if "colo-compare" in known:
+    if any(each.elements_cpu_seconds is not None for each in report.measurements):
         sentences.append(
-            f"QEMU {report.machine.get('qemu', '')} has colo-compare alone, and its CPU alone is given; coloproxy mirrors"
-            " and rewrites for it. Its CPU of coloproxy's rows includes that. QEMU does not tell divergences."
+            f"QEMU ({machine['qemu']}): CPU of colo-compare, and of coloproxy, which mirrors and rewrites for it. It"
+            " does not say why it asks for checkpoints."
         )
     return sentences
 
