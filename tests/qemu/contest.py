@@ -57,11 +57,15 @@ class Contest:
             Qemu(folders[0], self.vnet_hdr, self._trace),
             Coloproxy(folders[1], self.vnet_hdr, *Coloproxy.AT_ONCE, trace=self._trace),
         )
-        for each in self._both:
-            each.connect()
-            if self._trace:
-                each.feed("p")
-                each.traced()
+        try:
+            for each in self._both:
+                each.connect()
+                if self._trace:
+                    each.feed("p")
+                    each.traced()
+        except BaseException:
+            self.end()
+            raise
 
     def end(self) -> None:
         for each in self._both:
