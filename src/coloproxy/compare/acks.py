@@ -39,7 +39,7 @@ class Acknowledgements:
         """
         allowed = self._allowed(c, frame)
         news = allowed is not None and (
-            not c.client_acked or not before(c.s_ack, frame.ack) or before(c.client_ack, allowed[0])
+            not before(c.s_ack, frame.ack) or self._untold(c, allowed[0])
         )
         if allowed is not None and (allowed == (frame.ack, frame.window) or news):
             self._send(c, frame, *allowed)
@@ -87,7 +87,7 @@ class Acknowledgements:
         if not self.hold:
             self._tell(c)
         scaled = c.p_scale >= 0 and c.s_scale >= 0
-        if c.a_head is None and not before(c.client_ack, c.p_ack) and not (
+        if c.a_head is None and not self._untold(c, c.p_ack) and not (
             scaled and before(c.client_right, c.p_right)
         ):  # fmt: skip
             c.owes, c.template = c.p_head is not None and self.hold, None
@@ -114,10 +114,15 @@ class Acknowledgements:
             opened = distance(c.client_right, right) >= WORTH_TELLING
         else:
             opened = False
-        if before(c.client_ack, ack) or opened:
+        if self._untold(c, ack) or opened:
             packet = parse(raw, 0, len(raw), vnet_len)
             self.context.make(tcp_pure_ack(raw, packet, c.verified, ack, window), vnet_len)
             self.engine.saw_client(c, ack, self.edge(ack, window, c.p_scale))
+
+    @staticmethod
+    def _untold(c: Connection, ack: int) -> bool:
+        """Whether this acknowledgement is news to the client."""
+        return not c.client_acked or before(c.client_ack, ack)
 
     def _allowed(self, c: Connection, frame: Frame) -> tuple[int, int] | None:
         """The acknowledgement and window with which a frame may leave now; None: it must wait."""

@@ -499,23 +499,23 @@ class Engine:
         """Remember the primary's largest acknowledgement and right window edge."""
         if not c.p_acked or before(c.p_ack, ack):
             c.p_ack = ack
-            c.p_acked = True
-        if c.p_scale >= 0 and before(c.p_right, right):
+        if c.p_scale >= 0 and (not c.p_acked or before(c.p_right, right)):
             c.p_right = right
+        c.p_acked = True
         return 0
 
     @cython.ccall
     @cython.exceptval(-1)
     def see_secondary(self, c: Connection, ack: cython.uint, right: cython.uint) -> cython.bint:
         """Remember the secondary's largest acknowledgement and right window edge. Whether either advanced."""
-        progress: cython.bint = False
+        progress: cython.bint = not c.s_acked
         if not c.s_acked or before(c.s_ack, ack):
             c.s_ack = ack
-            c.s_acked = True
             progress = True
-        if c.s_scale >= 0 and before(c.s_right, right):
+        if c.s_scale >= 0 and (not c.s_acked or before(c.s_right, right)):
             c.s_right = right
             progress = True
+        c.s_acked = True
         return progress
 
     @cython.ccall
