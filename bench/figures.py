@@ -1,6 +1,7 @@
 """What the benchmark measured: the types of its JSON file, medians, ratios and the limits they are held against."""
 
 from statistics import median
+from typing import Literal
 
 import msgspec
 
@@ -52,14 +53,44 @@ class Figures(msgspec.Struct, kw_only=True):
     out_of_order: int
 
 
+Measure = Literal["cpu_vs_qemu", "rate_vs_qemu", "cpu_vs_relay"]
+
+MEASURES: dict[Measure, str] = {
+    "cpu_vs_qemu": "CPU a frame, times less than QEMU",
+    "rate_vs_qemu": "frames/s, times QEMU's",
+    "cpu_vs_relay": "CPU a frame, times the relay's",
+}
+
+# What is asked for: at least so much, and of the relay's CPU at most.
+LIMITS: dict[tuple[str, Measure], float] = {
+    ("W1", "cpu_vs_qemu"): 8.0,
+    ("W2", "cpu_vs_qemu"): 8.0,
+    ("W3", "cpu_vs_qemu"): 10.0,
+    ("W4", "cpu_vs_qemu"): 8.0,
+    ("W5", "cpu_vs_qemu"): 4.0,
+    ("W1", "rate_vs_qemu"): 5.0,
+    ("W2", "rate_vs_qemu"): 5.0,
+    ("W3", "rate_vs_qemu"): 8.0,
+    ("W5", "rate_vs_qemu"): 3.0,
+    ("W1", "cpu_vs_relay"): 2.0,
+}
+
+
 class Ratio(msgspec.Struct, kw_only=True):
-    """How two proxies compare in one workload, and what is asked for."""
+    """How two proxies compare in one workload, and what is asked for, if anything is."""
 
     workload: str
-    what: str
+    measure: Measure
     value: float
-    limit: float
+    limit: float | None
     met: bool
+
+    @property
+    def wanted(self) -> str:
+        """What is asked for, in a word."""
+        if self.limit is None:
+            return ""
+        return f"{'≤' if self.measure == 'cpu_vs_relay' else '≥'} {self.limit:g}"
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -98,43 +129,26 @@ def summarise(runs: list[Run], titles: dict[str, str]) -> list[Figures]:
     return result
 
 
-# (workload, figure, the one compared with, factor). "less": at least so many times less; "more": at least so many times
-# more; "within": at most so many times as much.
-WANTED = (
-    ("W1", "cpu", "qemu", "less", 8.0),
-    ("W2", "cpu", "qemu", "less", 8.0),
-    ("W3", "cpu", "qemu", "less", 10.0),
-    ("W4", "cpu", "qemu", "less", 8.0),
-    ("W5", "cpu", "qemu", "less", 4.0),
-    ("W1", "frames", "qemu", "more", 5.0),
-    ("W2", "frames", "qemu", "more", 5.0),
-    ("W3", "frames", "qemu", "more", 8.0),
-    ("W5", "frames", "qemu", "more", 3.0),
-    ("W1", "cpu", "relay", "within", 2.0),
-)
-
-
-def ratios(figures: list[Figures]) -> list[Ratio]:
-    """coloproxy against the others, for each wanted ratio whose two figures are there."""
-    found = {(item.workload, item.proxy): item for item in figures}
+def ratios(runs: list[Run]) -> list[Ratio]:
+    """coloproxy against the others, by measure and workload: the median over the rounds, of two runs of one round each,
+    for these met the machine in the same state."""
     result = []
-    for workload, figure, other, sense, limit in WANTED:
-        ours, theirs = found.get((workload, "coloproxy")), found.get((workload, other))
-        if ours is None or theirs is None:
-            continue
-        if figure == "frames":
-            value = ours.frames_per_second / theirs.frames_per_second
-        elif sense == "less":
-            value = theirs.cpu_per_million / ours.cpu_per_million
-        else:
-            value = ours.cpu_per_million / theirs.cpu_per_million
-        met = value <= limit if sense == "within" else value >= limit
-        result.append(Ratio(workload=workload, what=NAMES[figure, other, sense], value=value, limit=limit, met=met))
+    for measure in MEASURES:
+        other = "relay" if measure == "cpu_vs_relay" else "qemu"
+        for workload in WORKLOADS:
+            ours = [run for run in runs if (run.workload, run.proxy) == (workload, "coloproxy")]
+            theirs = [run for run in runs if (run.workload, run.proxy) == (workload, other)]
+            if not ours or not theirs:
+                continue
+            value = median(compare(measure, mine, its) for mine, its in zip(ours, theirs, strict=True))
+            limit = LIMITS.get((workload, measure))
+            met = limit is None or (value <= limit if measure == "cpu_vs_relay" else value >= limit)
+            result.append(Ratio(workload=workload, measure=measure, value=value, limit=limit, met=met))
     return result
 
 
-NAMES = {
-    ("cpu", "qemu", "less"): "CPU a frame, times less than QEMU",
-    ("frames", "qemu", "more"): "frames/s, times QEMU's",
-    ("cpu", "relay", "within"): "CPU a frame, times the relay's (at most)",
-}
+def compare(measure: Measure, mine: Run, its: Run) -> float:
+    """One ratio of two runs."""
+    if measure == "rate_vs_qemu":
+        return mine.rate / its.rate
+    return its.cost / mine.cost if measure == "cpu_vs_qemu" else mine.cost / its.cost

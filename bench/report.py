@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from figures import PROXIES, WORKLOADS, Figures, Ratio, Result
+from figures import MEASURES, PROXIES, WORKLOADS, Figures, Ratio, Result
 
 LABELS = {"coloproxy": "coloproxy", "qemu": "QEMU colo-compare", "relay": "relay (compares nothing)"}
 COLOURS = {"coloproxy": "#2a9d8f", "qemu": "#e76f51", "relay": "#adb5bd"}
@@ -25,7 +25,7 @@ def table(figures: list[Figures]) -> Table:
     result = Table(box=box.SIMPLE_HEAD, title="Medians", title_justify="left", pad_edge=False)
     result.add_column("", no_wrap=True)
     result.add_column("proxy", no_wrap=True)
-    for head in ("frames/s", "MB/s", "CPU s/M frames", "peak MiB", "disorder"):
+    for head in ("frames/s", "MB/s", "CPU s/M frames", "peak MiB", "disordered"):
         result.add_column(head, justify="right", no_wrap=True)
     last = ""
     for item in figures:
@@ -48,14 +48,18 @@ def table(figures: list[Figures]) -> Table:
 def ratio_table(ratios: list[Ratio]) -> Table:
     """What is asked for, and what was measured."""
     result = Table(box=box.SIMPLE_HEAD, title="Against the others", title_justify="left", pad_edge=False)
-    for head in ("", "ratio"):
+    for head in ("ratio", ""):
         result.add_column(head, no_wrap=True)
     for head in ("measured", "wanted", ""):
         result.add_column(head, justify="right", no_wrap=True)
+    last = None
     for item in ratios:
-        sign = "≤" if "at most" in item.what else "≥"
-        verdict = "[green]met[/]" if item.met else "[red]missed[/]"
-        result.add_row(item.workload, item.what, number(item.value), f"{sign} {item.limit:g}", verdict)
+        if item.measure != last:
+            result.add_section()
+        name = MEASURES[item.measure] if item.measure != last else ""
+        verdict = ("[green]met[/]" if item.met else "[red]missed[/]") if item.wanted else ""
+        result.add_row(name, item.workload, number(item.value), item.wanted, verdict)
+        last = item.measure
     return result
 
 
@@ -97,21 +101,26 @@ def terminal_plot(figures: list[Figures], width: int = 78) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", str(figure.build()))
 
 
-def picture(figures: list[Figures], path: Path) -> None:
+def picture(result: Result, path: Path) -> None:
     """CPU seconds a million frames and frames a second, both on logarithmic scales, as a PNG file."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    shown, costs = series(figures)
-    rates = {(item.workload, item.proxy): item.frames_per_second for item in figures}
+    shown, costs = series(result.figures)
+    rates = {(item.workload, item.proxy): item.frames_per_second for item in result.figures}
     canvas, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     width = 0.8 / len(costs)
+    dearer = {item.workload: item.value for item in result.ratios if item.measure == "cpu_vs_qemu"}
     for place, (proxy, cost) in enumerate(costs.items()):
         at = [index + (place - (len(costs) - 1) / 2) * width for index in range(len(shown))]
         look = {"width": width, "label": LABELS[proxy], "color": COLOURS[proxy]}
         left.bar(at, [value or float("nan") for value in cost], **look)
+        if proxy == "qemu":
+            for x, workload, value in zip(at, shown, cost, strict=True):
+                if workload in dearer:
+                    left.text(x, value * 1.08, f"{dearer[workload]:.1f}×", ha="center", fontsize=8)
         right.bar(at, [rates.get((workload, proxy), float("nan")) for workload in shown], **look)
     for axes, title in ((left, "CPU seconds per million frames (less is better)"), (right, "frames per second")):
         axes.set_yscale("log")
@@ -144,8 +153,9 @@ def markdown(result: Result) -> str:
             number(item.peak_rss / 2**20),
         )
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", "| | ratio | measured | wanted |", "|---|---|--:|--:|"]
+    lines += ["", "| ratio | | measured | wanted |", "|---|---|--:|--:|"]
     for ratio in result.ratios:
-        sign = "≤" if "at most" in ratio.what else "≥"
-        lines.append(f"| {ratio.workload} | {ratio.what} | {number(ratio.value)} | {sign} {ratio.limit:g} |")
+        lines.append(
+            f"| {MEASURES[ratio.measure]} | {ratio.workload} | {number(ratio.value)} | {ratio.wanted or '–'} |"
+        )
     return "\n".join(lines) + "\n"

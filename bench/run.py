@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,8 @@ def build(folder: Path) -> None:
     """Compile the generator and the relay."""
     folder.mkdir(parents=True, exist_ok=True)
     compiler = [os.environ.get("CC", "gcc"), "-O2", "-Wall", "-Wextra"]
+    if shutil.which(compiler[0]) is None:
+        raise RuntimeError(f"no C compiler {compiler[0]} here (Debian: gcc), which generator and relay need; set CC")
     for program, sources in (("generator", ("generator.c", "workload.c")), ("relay", ("relay.c",))):
         subprocess.run([*compiler, "-o", folder / program, *(HERE / source for source in sources)], check=True)
 
@@ -130,7 +133,7 @@ def play_all(args: argparse.Namespace, programs: Path, console: Console) -> Resu
                 runs.append(run)
                 progress.advance(task)
     figures = summarise(runs, titles)
-    return Result(machine=machine(), quick=args.quick, figures=figures, ratios=ratios(figures), runs=runs)
+    return Result(machine=machine(), quick=args.quick, figures=figures, ratios=ratios(runs), runs=runs)
 
 
 def arguments() -> argparse.Namespace:
@@ -164,7 +167,7 @@ def main() -> int:
     console.print(report.terminal_plot(result.figures), highlight=False, markup=False)
     (args.out / "bench.json").write_bytes(msgspec.json.format(msgspec.json.encode(result)))
     (args.out / "bench.md").write_text(report.markdown(result))
-    report.picture(result.figures, args.out / "bench.png")
+    report.picture(result, args.out / "bench.png")
     console.print(f"written: {args.out}/bench.json, bench.md, bench.png")
     wrong = {(run.workload, run.proxy) for run in result.runs if not run.right}
     for workload, proxy in sorted(wrong):
