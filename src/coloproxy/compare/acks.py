@@ -73,6 +73,7 @@ class Acknowledgements:
         """
         allowed = self._allowed(c, frame)
         if allowed is None:
+            c.owes = True
             return
         raw = bytes(frame.buf[frame.start : frame.end])
         packet = parse(raw, 0, len(raw), frame.vnet_len)
@@ -183,7 +184,11 @@ class Acknowledgements:
     def _owe(self, c: Connection, frame: Frame) -> None:
         c.owes = True
         if frame.parts is None:
-            c.template = bytes(frame.buf[frame.start : frame.end]), frame.vnet_len, frame.window
+            raw = bytes(frame.buf[frame.start : frame.end])
+            if frame.size:  # its headers alone: what it carries may be 64 KiB
+                packet = parse(raw, 0, len(raw), frame.vnet_len)
+                raw = tcp_pure_ack(raw, packet, frame.seq, frame.ack, frame.window)
+            c.template = raw, frame.vnet_len, frame.window
 
     def _wait(self, c: Connection, frame: Frame) -> None:
         """Keep a frame that waits for nothing but the secondary's acknowledgement."""
