@@ -14,7 +14,7 @@ from coloproxy.compare.events import (
 )
 from coloproxy.packet.edit import tcp_checksum_is_right
 from coloproxy.packet.parse import parse
-from support.frames import ACK, FIN, RST, SYN, arp, syn_options, tcp, udp
+from support.frames import ACK, FIN, RST, SYN, arp, fragments, syn_options, tcp, udp, udp_datagram
 from support.play import Play
 
 Make = Callable[..., Play]
@@ -306,7 +306,8 @@ def test_compacting_gives_every_buffer_back(general: bool) -> None:
     if general:
         c.use_general_path()
     syn = tcp(seq=999, ack=1, flags=SYN | ACK, options=syn_options())
-    sent = [syn, *(data(bytes([at]) * 10, 1000 + 10 * at) for at in range(20)), udp(b"x")]
+    sent = [syn, *(data(bytes([at]) * 10, 1000 + 10 * at) for at in range(20)), udp(b"x"),
+            *fragments(udp_datagram(bytes(3000)))]  # fmt: skip
     batch = Batch(sent)
     lease = weakref.ref(batch.lease)
     c.receive_batch(Side.PRIMARY, batch, 0.0)  # type: ignore[arg-type]

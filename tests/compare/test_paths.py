@@ -5,17 +5,22 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support import frames
 from support.anything import perform
+from support.play import Play
 
 PERFORM = """
 import sys, hashlib, msgspec
 from coloproxy.compare import engine
+from support import frames
 from support.anything import perform
+from support.play import Play
 out = hashlib.sha256()
 for seed in range(int(sys.argv[1])):
     digest, said = perform(seed)
@@ -47,3 +52,13 @@ def test_events_are_json(seed: int = 3) -> None:
     _, said = perform(seed)
     for event in said:
         assert isinstance(json.loads(msgspec.json.encode(event)), dict)
+
+
+def test_a_virtio_net_header_of_a_length_that_none_has_is_malformed_on_known_connections_too(
+    play: Callable[..., Play],
+) -> None:
+    made = play(malformed="refuse").both(frames.tcp(b"known", seq=1000, ack=1), frames.udp(b"known"))
+    made.left()
+    made.p(bytes(16) + frames.tcp(b"x", seq=1005, ack=1), bytes(16) + frames.udp(b"x"), vnet_len=16)
+    assert made.comparator.accounting().malformed == {"vnet_header": 2}
+    assert made.held == (0, 0)

@@ -81,6 +81,9 @@ def datagrams(rng: random.Random) -> tuple[list[tuple[bytes, int]], list[tuple[b
         else:
             made = [frames.udp(payload, dport=port)[: rng.randrange(1, 60)] or b"?"]
         ours += [(frame, 0) for frame in made]
+        if rng.random() < 0.1:
+            length = rng.choice((10, 12, 16, 20, 22, 2**32 - 1))
+            ours.append((bytes(min(length, 22)) + made[0], length))
     theirs = [frame for frame in ours if rng.random() < 0.95]
     if rng.random() < 0.5:
         rng.shuffle(theirs)

@@ -34,6 +34,9 @@ DROPPED = cython.declare(cython.int, 8)
 REFUSED = cython.declare(cython.int, 10)
 SIDE = cython.declare(cython.int, 12)
 
+# Lengths of a virtio-net header, a bit for each: 0, 10, 12, 20.
+VNET_LENGTHS = cython.declare(cython.uint, 0x101401)
+
 # TCP flags (RFC 9293, 3.1) that no ordinary segment has: URG, RST, SYN, FIN.
 EXTRAORDINARY = cython.declare(cython.int, 0x27)
 ACK = cython.declare(cython.int, 0x10)
@@ -107,6 +110,10 @@ class Frame:
 
     def detach(self) -> None:
         """Copy the frame out of the buffer it shares, so that a long wait does not keep the whole buffer."""
+        part: Frame
+        if self.parts is not None:
+            for part in self.parts:
+                part.detach()
         if self.lease is None:
             return
         begin = self.start - self.headroom
@@ -346,7 +353,7 @@ class Engine:
         key: cython.Py_ssize_t
         l4: cython.Py_ssize_t
         length: cython.Py_ssize_t
-        if room < 28:
+        if room < 28 or f.vnet_len > 20 or not VNET_LENGTHS >> f.vnet_len & 1:
             return GENERAL
         header = span(buf, ip - 2, 2 + 28)
         ethertype = word(header, 0)
