@@ -95,7 +95,7 @@ MEANING = {
     "released": "Left after comparison, or because of a checkpoint.",
     "passed": "Left without comparison: by rule, malformed, or with only one replica alive.",
     "held": "Waiting.",
-    "dropped": "Done with: the secondary's, compared; the primary's that repeat what is held; what a failover drops.",
+    "dropped": "Done with: the secondary's, compared; what a failover or a cut drops.",
     "refused": "Not taken.",
     "made": "Frames the comparator made: parts of large ones, acknowledgements sent later.",
     "clamped": "Released frames whose acknowledgement was lowered.",

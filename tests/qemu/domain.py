@@ -14,8 +14,8 @@ from talks import Talk, our_key, their_key
 LIMITS = frozenset({
     Reason.ACK_RULE, Reason.BEGINNING, Reason.CONNECTION_KEY, Reason.CONTRADICTION, Reason.CONTROL_FLAGS,
     Reason.DATAGRAM_BYTES, Reason.HEALING, Reason.LIFO_OUTPUT, Reason.NEW_CONNECTION, Reason.NEWEST_FIRST,
-    Reason.OTHER_HEADERS, Reason.PADDING, Reason.PURE_ACK, Reason.RELEASE_ORDER, Reason.REPEATS,
-    Reason.STALE_SECONDARY, Reason.STREAM_POSITION, Reason.SYN_OPTIONS, Reason.VNET_LENGTH, Reason.ZERO_MARK,
+    Reason.OTHER_HEADERS, Reason.PADDING, Reason.PURE_ACK, Reason.RELEASE_ORDER, Reason.STALE_SECONDARY,
+    Reason.STREAM_POSITION, Reason.SYN_OPTIONS, Reason.VNET_LENGTH, Reason.ZERO_MARK,
 })  # fmt: skip
 MOST_HELD = 50, 70_000  # frames and bytes of the primary: released together, they fit the output's socket buffer
 

@@ -91,12 +91,6 @@ class Reason(Enum):
         "gives 0 no meaning.",
         "It is a sequence number like any other.",
     )
-    REPEATS = Difference(
-        "Repeated bytes that are still held",
-        "keeps every copy of a segment that waits, and releases them all.",
-        "drops a copy that brings no new byte.",
-        "The client gets the bytes once, and the queue does not fill with copies.",
-    )
     CONTRADICTION = Difference(
         "A replica that contradicts itself",
         "compares what a replica sent first for a place, and releases what it sends later for the same place without "

@@ -173,12 +173,9 @@ class Stream:
         if any(contradicts(said, held.said) for held in queue if held.life == number):
             return Reason.CONTRADICTION
         if side == "p":
-            repeated = self._all_held(life, said)
             new = bool(said.payload or said.fin) and not life.reached(said.end + said.fin)
             life.hears_primary(said)
             self.p_ack = said.ack
-            if repeated:
-                return Reason.REPEATS
         else:
             new = True
             life.hears_secondary(said)
@@ -211,20 +208,6 @@ class Stream:
         return own
 
     # What the law knows and QEMU does not
-
-    def _all_held(self, life: Life, said: Segment) -> bool:
-        """Whether the primary says what is held of it already, every place of it."""
-        if not (said.payload or said.fin) or life.diverged:
-            return False
-        place, end = said.first, said.end + said.fin
-        if life.verified is not None:
-            if not after(end, life.verified):
-                return False
-            place = later(place, life.verified)
-        for held in self.p:
-            if not after(held.said.first, place):
-                place = later(place, held.said.end + held.said.fin)
-        return not after(end, place)
 
     def _said_again(self, side: str, life: Life, said: Segment) -> bool:
         """Whether a side says some bytes again, and others, a FIN, or more than is behind QEMU's mark."""

@@ -183,16 +183,6 @@ def test_zero_mark(qemu: StartQemu, ours: StartOurs) -> None:
     assert (theirs.requests(), own.requests()) == (1, 0)
 
 
-def test_repeats(qemu: StartQemu, ours: StartOurs) -> None:
-    theirs, own = qemu(), ours()
-    frame = data(b"good")
-    for each in (theirs, own):
-        begin(each)
-        each.p(frame, frame)
-    assert theirs.s(data(b"goodness")) == [frame, frame]
-    assert own.s(data(b"goodness")) == [frame]
-
-
 def test_contradiction(qemu: StartQemu, ours: StartOurs) -> None:
     theirs, own = qemu(), ours()
     for each in (theirs, own):

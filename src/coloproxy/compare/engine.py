@@ -661,6 +661,26 @@ class Engine:
         return 0
 
     @cython.ccall
+    def beginning(self, c: Connection, place: cython.uint) -> Optional[Frame]:  # noqa: UP045
+        """The last frame in the primary's queue that begins at or before this place."""
+        found: Optional[Frame] = None  # noqa: UP045
+        f: Optional[Frame] = c.p_head  # noqa: UP045
+        if c.p_tail is not None and not before(place, c.p_tail.seq):
+            return c.p_tail
+        while f is not None and not before(place, f.seq):
+            found = f
+            f = f.next
+        return found
+
+    @cython.ccall
+    def overlapping(self, c: Connection, place: cython.uint) -> Optional[Frame]:  # noqa: UP045
+        """The first frame in the primary's queue that ends behind this place."""
+        f: Optional[Frame] = c.p_head  # noqa: UP045
+        while f is not None and not before(place, end_of(f)):
+            f = f.next
+        return f
+
+    @cython.ccall
     def in_front(self, c: Connection, place: cython.uint) -> Optional[Frame]:  # noqa: UP045
         """The last frame in the secondary's queue that ends at or before this place."""
         found: Optional[Frame] = None  # noqa: UP045

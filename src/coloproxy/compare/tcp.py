@@ -104,23 +104,19 @@ class Tcp:
             self._both_syns(c)
 
     def _insert_primary(self, c: Connection, frame: Frame) -> None:
-        """Queue a segment by its place. One that brings nothing new is dropped; one that contradicts diverges."""
+        """Queue a segment by its place, behind what begins there already. One that contradicts what is held diverges;
+        one that repeats it leaves as it came, like any of the primary's: it may acknowledge more."""
         base = c.verified if c.started else frame.seq
         low, high = distance(base, frame.seq), distance(base, end_of(frame))
-        covered = max(low, 0) if c.started else low  # so far all places are held or verified
-        previous: Frame | None = None
-        held = c.p_tail if c.p_tail is not None and distance(base, end_of(c.p_tail)) <= low else c.p_head
-        while held is not None and distance(base, held.seq) < max(high, low + 1):
-            self._agree(c, Side.PRIMARY, frame, held, base, low, high)
+        covered = max(low, 0) if c.started else low  # so far all places are verified, or held and the same
+        held = self.engine.overlapping(c, frame.seq)
+        while held is not None and covered < high and distance(base, held.seq) < high:
+            if not self._agree(c, Side.PRIMARY, frame, held, base, low, high):
+                break
             if distance(base, held.seq) <= covered:
                 covered = max(covered, distance(base, end_of(held)))
-            if distance(base, held.seq) <= low:
-                previous = held
             held = held.next
-        if covered >= high and c.diverged is None:
-            self.context.drop(Side.PRIMARY, frame)
-        else:
-            self._link_primary(c, previous, frame)
+        self._link_primary(c, self.engine.beginning(c, frame.seq), frame)
 
     def _link_primary(self, c: Connection, previous: Frame | None, frame: Frame) -> None:
         if previous is None:
