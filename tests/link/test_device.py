@@ -12,7 +12,7 @@ from coloproxy.compare.events import Event, Warned
 from coloproxy.errors import ColoproxyError
 from coloproxy.link.arena import Pool
 from coloproxy.link.clock import Clock
-from coloproxy.link.device import VNET_LEN, WAITING, DevicePort, PacketPort, TapPort
+from coloproxy.link.device import STUCK, VNET_LEN, WAITING, DevicePort, PacketPort, TapPort
 from coloproxy.link.loop import Loop
 from support import frames
 from support.flow import Catch, batch, numbered
@@ -393,18 +393,10 @@ def test_a_namespace_that_is_removed_is_survived(space: Callable[[], Namespace])
 def test_a_device_that_is_down_for_a_while_goes_on_afterwards(pair: tuple[Bench, Namespace]) -> None:
     bench, there = pair
     there.ip("link set e0 down")
-    dropped = bench.port.dropped
     frame = local(1)[0]
-
-    def drops() -> bool:
-        """Whether it is known to be down: one without a carrier is waited for a little."""
-        bench.send(EMPTY + frame)
-        return dropped.counts().frames > 0
-
-    bench.until(drops)
-    before = dropped.counts().frames
     bench.send(*[EMPTY + frame] * 9)
-    assert (bench.port.pending, dropped.counts().frames) == (0, before + 9)
+    bench.until(lambda: not bench.port.pending)
+    assert bench.port.sent.counts().frames + bench.port.dropped.counts().frames == 9
     assert bench.idle()
     there.ip("link set e0 up")
     raw = there.raw("e0")
@@ -419,6 +411,32 @@ def test_a_device_that_is_down_for_a_while_goes_on_afterwards(pair: tuple[Bench,
     assert bench.frames(1) == [EMPTY + frame]
     assert bench.events == []
     raw.close()
+
+
+def test_a_device_that_takes_nothing_is_waited_for_a_little_and_then_no_more(space: Callable[[], Namespace]) -> None:
+    """As one without a carrier, whose driver says that its queue is full."""
+    there, here = space(), space()
+    veth(there, "e0", here, "v0")
+    here.tc("qdisc add dev v0 root pfifo limit 0")
+    bench = Bench(PacketPort, "v0", here.name).open()
+    frame = EMPTY + local(1)[0]
+    bench.send(*[frame] * 5)
+    assert bench.port.pending == 5 * len(frame)
+    began = time.monotonic()
+    bench.until(lambda: not bench.port.pending)
+    assert STUCK / 2 < time.monotonic() - began < 20 * STUCK
+    bench.send(*[frame] * 5)
+    assert (bench.port.pending, bench.port.dropped.counts().frames) == (0, 10)
+    assert bench.idle()
+    here.tc("qdisc del dev v0 root")
+    raw = there.raw("e0")
+    bench.send(*[frame] * 5)
+    assert raw.frames(5) == [frame[VNET_LEN:]] * 5
+    here.tc("qdisc add dev v0 root pfifo limit 0")
+    bench.send(*[frame] * 5)
+    assert bench.port.pending == 5 * len(frame)
+    raw.close()
+    bench.close()
 
 
 # What cannot be opened

@@ -479,7 +479,6 @@ def test_a_guest_with_longer_headers_asks_for_an_address_through_our_device_and_
             out="q/out",
         )  # fmt: skip
         connected(ours, "out", "in")
-        outside.until_up("o0")
         raw = outside.raw("o0", vnet_hdr=True)
         discover = dhcp(raw, 1)
         raw.send(bytes(10) + offer(discover))

@@ -72,10 +72,12 @@ class Namespace:
 
 
 def veth(one: Namespace, device: str, other: Namespace, other_device: str) -> None:
-    """Two devices joined by a wire."""
+    """Two devices joined by a wire, both up."""
     one.ip(f"link add {device} type veth peer name {other_device} netns {other.name}")
     one.ip(f"link set {device} up")
     other.ip(f"link set {other_device} up")
+    one.until_up(device)
+    other.until_up(other_device)
 
 
 def ip(*arguments: str) -> str:
