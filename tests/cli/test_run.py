@@ -90,9 +90,9 @@ ROOT = os.geteuid() == 0
          "port a: address 'unix:/none/a,server': cannot listen there: No such file or directory."),
         ('packet = "nosuchdev"', "port a: device 'nosuchdev': No such device; see that it is there and free."),
         ('packet = "lo"\nnetns = "nosuchns"',
-         "network namespace 'nosuchns' cannot be entered: No such file or directory; name one of /run/netns, or a"),
+         "port a: network namespace 'nosuchns' cannot be entered: No such file or directory; name one of /run/netns,"),
         ('packet = "lo"\nnetns = "/etc/hostname"',
-         "network namespace '/etc/hostname' cannot be entered: Invalid argument; name one of /run/netns, or a path."),
+         "port a: network namespace '/etc/hostname' cannot be entered: Invalid argument; name one of /run/netns, or a"),
         ('tap = "lo"', "port a: device 'lo': Invalid argument; see that it is there and free."),
     ],
 )  # fmt: skip

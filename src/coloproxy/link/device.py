@@ -81,11 +81,13 @@ class DevicePort(Port):
         """Open the device, in the namespace that we are in now; its descriptor, non-blocking."""
 
     def open(self) -> None:
-        with inside(self.netns):
-            try:
+        try:
+            with inside(self.netns):
                 self._fd = self._open()
-            except OSError as error:
-                raise self._bad(error) from None
+        except OSError as error:
+            raise self._bad(error) from None
+        except ColoproxyError as error:
+            raise ColoproxyError(f"port {self.name}: {error}") from None
         self._watch()
 
     def _bad(self, error: OSError) -> ColoproxyError:
