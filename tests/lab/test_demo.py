@@ -204,9 +204,28 @@ def test_each_load_has_a_native_speed_of_its_own() -> None:
 def test_one_wrong_byte_makes_the_report_wrong_and_is_seen() -> None:
     made = report(measurement("native", download(1)), measurement("coloproxy", download(1), download(1, right=False)))
     assert not made.right
+    assert "WRONG" in shown(made)
+
+
+def shown(made: Report) -> str:
     console = Console(width=screen.WIDTH, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     screen.show(made, console)
-    assert "WRONG" in console.export_text()
+    return " ".join(console.export_text().split())
+
+
+def test_what_a_figure_rests_on_is_said_where_it_is_needed_alone() -> None:
+    native, ours = measurement("native", download(1)), measurement("coloproxy", download(2))
+    assert "timestamps" not in shown(report(native, ours))
+    assert "timestamps" in shown(report(native, measurement("coloproxy", download(0.98))))
+    assert "colo-compare" not in shown(report(native, ours))
+    theirs = measurement("qemu", download(2))
+    theirs.comparator, theirs.cpu_seconds, theirs.elements_cpu_seconds = "colo-compare", 1.0, 2.0
+    text = shown(report(native, theirs))
+    assert "CPU of colo-compare, and of coloproxy" in text
+    assert f"{1e9 / SIZE:.2f}+{2e9 / SIZE:.2f}" in text
+    assert "measured on the first 1 MiB (12%), all that came in 10 s" in shown(
+        report(native, measurement("packet", download(10, SIZE // 8)))
+    )
 
 
 def test_the_command_ends_with_status_1_when_a_byte_was_wrong(monkeypatch, tmp_path: Path, capsys) -> None:

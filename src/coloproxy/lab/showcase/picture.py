@@ -61,7 +61,7 @@ def panel(axes: Any, measurements: list[Measurement], report: Report) -> None:
         if found.of_native is None or found.bits_per_second is None:
             axes.text(0.02, at, "not measured", va="center", size=9, color=FAINT)
             continue
-        axes.barh(at, max(found.of_native, 0.005), THICK, color=COLOURS[found.way])
+        axes.barh(at, min(max(found.of_native, 0.005), 1.0), THICK, color=COLOURS[found.way])
         axes.text(1.04, at + 0.12, record.percent(found.of_native), va="center", size=11, weight="bold")
         speed = record.rate(found.bits_per_second) + ("" if found.whole else " *")
         axes.text(1.04, at - 0.22, speed, va="center", size=8.5, color=FAINT)
