@@ -172,7 +172,6 @@ class Comparator:
             self._requests.deadline,
             self._datagrams.deadline if self._datagrams.waiting else None,
             self._fragments.deadline,
-            self._context.stale_until if self._tcp.suspects else None,
         ):
             if other is not None and (due is None or other < due):
                 due = other
@@ -181,8 +180,6 @@ class Comparator:
     def tick(self, now: float) -> None:
         """Do what is due: timeouts, delayed and repeated requests, parts of large frames."""
         self._context.now = now
-        if self._tcp.suspects and now >= self._context.stale_until:
-            self._tcp.judge_suspects()
         self._datagrams.tick(now)
         self._fragments.tick(now)
         if now >= self._scan_due:

@@ -109,10 +109,13 @@ class Datagrams:
             return None
         if self.engine.tracer is not None:
             self._trace_search(c, p)
+        if self.context.config.tcp_match == "packet":
+            while s is not None and s.stale and not equal(p, s):
+                self.engine.use_up(c)
+                s = c.s_head
+            return s if s is not None and equal(p, s) else None
         if c.index is None and equal(p, s):
             return s
-        if self.context.config.tcp_match == "packet":
-            return None
         if c.index is None:
             if s.next is None:
                 return None

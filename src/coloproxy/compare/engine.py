@@ -227,7 +227,8 @@ class Engine:
 
     Callbacks into the general path, all plain Python:
     general(side, buf, start, end, vnet_len, headroom, lease, now): takes any frame that is not ordinary;
-    differs(connection, place, frame_p, frame_s): the two say different things at this place;
+    differs(connection, place, frame_p, frame_s) -> bool: the two say different things at this place; True if frame_s
+        does not count and is gone;
     settle(connection, frame) -> bool: a verified frame that may not leave as it is, or not as the next; True if it
         left, and then nothing refers to it any more;
     owed(connection): the secondary acknowledged more, and the client has not been told all;
@@ -576,8 +577,10 @@ class Engine:
                 if not equal_bytes(p.buf, p.data + p_at, s.buf, s.data + s_at, n):
                     c.verified = v
                     self.enter(c)
-                    self.differs(c, v, p, s)
-                    return False
+                    if not self.differs(c, v, p, s):
+                        return False
+                    s = c.s_head
+                    continue
                 v = (v + n) & MASK
                 c.verified_bytes += n
                 self.verified_bytes += n
@@ -589,8 +592,10 @@ class Engine:
             else:
                 c.verified = v
                 self.enter(c)
-                self.differs(c, v, p, s)
-                return False
+                if not self.differs(c, v, p, s):
+                    return False
+                s = c.s_head
+                continue
             if (v - s.seq) & MASK >= s.size + s.fin:
                 self.use_up(c)
                 s = c.s_head

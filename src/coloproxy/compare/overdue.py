@@ -52,13 +52,14 @@ class Overdue:
 
     def _stream(self, c: Connection) -> None:
         p, s = c.p_head, c.s_head
+        before = self.context.now - self.timeout
         if c.control and c.control[0].flags & RST:
             self._report(c, Reason.TCP_RST, "only the primary has reset the connection")
-        elif c.s_rst and not c.p_rst:
+        elif c.s_rst and not c.p_rst and c.s_rst_time <= before:
             self._report(c, Reason.TCP_RST, "only the secondary has reset the connection")
         elif c.control:
             self._report(c, Reason.TIMEOUT_PRIMARY_ONLY, "only the primary has sent a SYN")
-        elif c.s_syn is not None and not c.started:
+        elif c.s_syn is not None and not c.started and c.s_syn_time <= before:
             self._report(c, Reason.TIMEOUT_SECONDARY_ONLY, "only the secondary has sent a SYN")
         elif (p is not None and c.started and at_or_before(end_of(p), c.verified)) or (p is None and c.a_head):
             self._report(c, Reason.TCP_ACK_TIMEOUT, "the secondary has not acknowledged what the primary has")

@@ -5,6 +5,7 @@ place by place (`Engine.match`), however they were cut. What is decided here: wh
 segment belongs, and when SYN and RST may leave. When acknowledgements may leave is in `acks`.
 """
 
+import math
 from typing import NamedTuple
 
 from coloproxy.compare.acks import Acknowledgements
@@ -25,6 +26,7 @@ class Syn(NamedTuple):
     isn: int
     options: SynOptions
     answers: bool  # SYN-ACK
+    stale: bool = False  # the secondary's, perhaps from before the last checkpoint
 
 
 class Tcp:
@@ -36,7 +38,6 @@ class Tcp:
         self.engine = context.engine
         self.acks = Acknowledgements(context)
         self.beside: list[Connection] = []
-        self.suspects: list[Connection] = []
         self.relative = context.config.isn == "relative"
 
     def receive(self, side: Side, connection: Connection, packet: Packet, frame: Frame) -> None:
@@ -129,40 +130,36 @@ class Tcp:
 
     def _agree(self, c: Connection, side: Side, frame: Frame, held: Frame, base: int, low: int, high: int) -> bool:
         """Whether two frames of one side say the same where they overlap within low..high (places from base)."""
-        frame_low, held_low = distance(base, frame.seq), distance(base, held.seq)
-        low = max(low, frame_low, held_low)
-        high = min(high, frame_low + frame.size, held_low + held.size)
-        if low >= high:
+        at = contradiction(frame, held, base, low, high)
+        if at is None:
             return True
-        a, b = frame.data + low - frame_low, held.data + low - held_low
-        new, old = bytes(frame.buf[a : a + high - low]), bytes(held.buf[b : b + high - low])
-        if new == old:
-            return True
-        if held.stale:  # of the old epoch: the secondary has been made another one since
-            held.detach()
-            b = held.data + low - held_low
-            held.buf[b : b + high - low] = new
-            return True
-        at = first_difference(new, old)
         self.context.diverge(
             c, Reason.TCP_OVERLAP, f"the {side.label} sent other bytes for a place it had sent before",
-            frame, held, add(base, low + at), a - frame.data + at, b - held.data + at,
+            frame, held, add(base, at), at - distance(base, frame.seq), at - distance(base, held.seq),
         )  # fmt: skip
         return False
 
     # The secondary's segments
 
     def _secondary(self, c: Connection, packet: Packet, frame: Frame) -> bool:
-        """Take a segment of the secondary; whether it acknowledged more, or opened its window further."""
+        """Take a segment of the secondary; whether it acknowledged more, or opened its window further.
+
+        A SYN or a RST that may be of the old epoch confirms the primary's, but nobody waits for it to be confirmed; the
+        next SYN takes its place, and whatever else a secondary says shows that it has not reset.
+        """
+        frame.stale = self.context.now < self.context.stale_until
         if frame.flags & RST:
             if not c.s_rst:
-                c.s_rst, c.s_rst_time = True, self.context.now
+                c.s_rst, c.s_rst_time = True, math.inf if frame.stale else self.context.now
             self._release_control(c, RST)
             self.context.drop(Side.SECONDARY, frame)
             return False
-        first_syn = bool(frame.flags & SYN) and c.s_syn is None
+        if c.s_rst and c.s_rst_time == math.inf and not frame.stale:
+            c.s_rst = False
+        first_syn = bool(frame.flags & SYN) and (c.s_syn is None or (c.s_syn.stale and c.s_syn.isn != packet.seq))
         if first_syn:
-            c.s_syn, c.s_syn_time = self._syn(packet, frame), self.context.now
+            c.s_syn = self._syn(packet, frame)._replace(stale=frame.stale)
+            c.s_syn_time = math.inf if frame.stale else self.context.now
             c.s_scale = scale(c.s_syn)
         progress = False
         if frame.flags & ACK:
@@ -185,7 +182,6 @@ class Tcp:
         base = c.verified if c.started else frame.seq
         low = distance(base, frame.seq)
         high = low + frame.size
-        frame.stale = self.context.now < self.context.stale_until
         gaps = self._gaps(c, frame, base, low, high)
         fin = frame.fin
         pieces: list[tuple[Frame | None, Frame]] = []
@@ -211,6 +207,11 @@ class Tcp:
         previous: Frame | None = self.engine.in_front(c, add(base, place))
         held = c.s_head if previous is None else previous.next
         while held is not None and distance(base, held.seq) < high:
+            if held.stale and not (frame.stale and contradiction(frame, held, base, place, high) is None):
+                following = held.next
+                self._unlink_secondary(c, previous, held)  # the secondary has been made another one since
+                held = following
+                continue
             start = distance(base, held.seq)
             if place < start:
                 gaps.append((previous, place, start))
@@ -246,6 +247,18 @@ class Tcp:
             c.s_tail = piece
         self.engine.hold(c, Side.SECONDARY, piece)
 
+    def _unlink_secondary(self, c: Connection, previous: Frame | None, piece: Frame) -> None:
+        """Drop a stored piece, wherever it stands in the queue."""
+        if previous is None:
+            self.engine.use_up(c)
+            return
+        previous.next, piece.next = piece.next, None
+        if c.s_tail is piece:
+            c.s_tail = previous
+        self.engine.unhold(c, Side.SECONDARY, piece)
+        if not piece.more:
+            self.context.drop(Side.SECONDARY, piece)
+
     # SYN, RST: where connections begin and end
 
     def _syn(self, packet: Packet, frame: Frame) -> Syn:
@@ -259,6 +272,9 @@ class Tcp:
         if p is None or s is None or c.started or c.diverged is not None:
             return
         if (p.options != s.options or p.answers != s.answers) and not self._ignored(c, Reason.TCP_SYN_OPTIONS):
+            if s.stale:
+                c.s_syn, c.s_acked, c.s_scale = None, False, -1
+                return
             held = c.control[0] if c.control else None
             detail = f"the primary offers {describe(p)}, the secondary {describe(s)}"
             self.context.diverge(c, Reason.TCP_SYN_OPTIONS, detail, held, None, p.isn)
@@ -319,7 +335,7 @@ class Tcp:
     def _begins_anew(self, c: Connection, side: Side, packet: Packet) -> bool:
         syn = c.p_syn if side == Side.PRIMARY else c.s_syn
         if syn is not None:
-            return bool(syn.isn != packet.seq)
+            return bool(syn.isn != packet.seq and not syn.stale)
         if side == Side.PRIMARY:
             return bool(c.started or c.p_acked or c.p_rst)
         return bool(c.s_acked or c.s_rst or c.s_head is not None)
@@ -360,13 +376,11 @@ class Tcp:
 
     # What the engine asks
 
-    def differs(self, c: Connection, place: int, p: Frame, s: Frame) -> None:
-        """The streams differ at or after `place`, within the two frames."""
-        if s.stale and self.context.now < self.context.stale_until:
-            if c not in self.suspects:
-                self.suspects.append(c)  # it may be the old epoch's last word; wait for the new one's
-            self.refresh(c)
-            return
+    def differs(self, c: Connection, place: int, p: Frame, s: Frame) -> bool:
+        """The streams differ at or after `place`, within the two frames. True: it is as if `s` had not come."""
+        if s.stale:  # perhaps the old epoch's last word; the new one's secondary says its own, again if need be
+            self.engine.use_up(c)
+            return True
         p_at, s_at = (place - p.seq) & 0xFFFFFFFF, (place - s.seq) & 0xFFFFFFFF
         if p_at < p.size and s_at < s.size:
             self.context.tracing.differing(c, p, s)
@@ -377,11 +391,12 @@ class Tcp:
             self.context.diverge(
                 c, Reason.TCP_PAYLOAD, "the bytes differ", p, s, c.verified, p_at + same, s_at + same
             )  # fmt: skip
-            return
+            return False
         early, late = ("primary", "secondary") if p_at >= p.size else ("secondary", "primary")
         self.context.diverge(
             c, Reason.TCP_FIN, f"the {early} ends its stream here, the {late} goes on", p, s, place, p_at, s_at
         )  # fmt: skip
+        return False
 
     def resume(self, c: Connection) -> None:
         """Go on behind what was released without being compared: the primary's place is the connection's."""
@@ -402,14 +417,6 @@ class Tcp:
                 self.engine.forget(self.engine.tcp, c)
                 self.engine.tcp[current.key] = current
         self.beside.clear()
-        self.suspects.clear()
-
-    def judge_suspects(self) -> None:
-        """The grace after a checkpoint is over: what differs now, differs."""
-        suspects, self.suspects = self.suspects, []
-        for c in suspects:
-            self.engine.match(c)
-            self.refresh(c)
 
     def release_parts(self) -> None:
         """Prefix release: the verified beginning of a large frame leaves as a frame of its own.
@@ -444,6 +451,15 @@ def end_of(frame: Frame) -> int:
     """The place behind a frame's last, FIN included."""
     place: int = frame.seq + frame.size + frame.fin
     return place & 0xFFFFFFFF
+
+
+def contradiction(a: Frame, b: Frame, base: int, low: int, high: int) -> int | None:
+    """The first place of low..high (from base) for which two frames have different bytes."""
+    a_low, b_low = distance(base, a.seq), distance(base, b.seq)
+    low, high = max(low, a_low, b_low), min(high, a_low + a.size, b_low + b.size)
+    ours = bytes(a.buf[a.data + low - a_low : a.data + high - a_low]) if low < high else b""
+    theirs = bytes(b.buf[b.data + low - b_low : b.data + high - b_low]) if low < high else b""
+    return None if ours == theirs else low + first_difference(ours, theirs)
 
 
 def part_of(frame: Frame) -> Frame:
