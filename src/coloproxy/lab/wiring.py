@@ -6,6 +6,7 @@
                primary -> rewriter.primary -> compare.primary
                secondary -> rewriter.secondary -> compare.secondary
                compare -> client
+               rewriter.answers -> primary           (around what it lost)
                compare.replicas -> mirror            (to reset connections at both)
 
 What is to go wrong stands next to the ports: `skew` and `alter` at the replica, then the bad legs, then captures.
@@ -46,7 +47,9 @@ class Wiring:
         self.elements["mirror"] = {"type": "mirror"}
         self.elements["rewriter"] = {"type": "rewriter", "timestamps": self.plan.timestamps}
         self.elements["compare"] = {"type": "comparator"} | self.plan.compare
-        self._wire(*self._leg("from-client"), *(["strip"] if strip else []), "mirror", *self._leg("to-primary"))
+        to_primary = self._leg("to-primary")
+        self._wire(*self._leg("from-client"), *(["strip"] if strip else []), "mirror", *to_primary)
+        self._wire("rewriter.answers", to_primary[0])
         self._wire("mirror.copy", "rewriter.client", *self._leg("to-secondary"))
         self._wire(*self._leg("from-primary"), "rewriter.primary", "compare.primary")
         self._wire(*self._leg("from-secondary"), "rewriter.secondary", "compare.secondary")

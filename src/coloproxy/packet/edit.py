@@ -1,6 +1,7 @@
 """TCP frames altered as the sender's own stack would have made them: lengths, sums and offload fields right."""
 
 import struct
+from collections.abc import Sequence
 
 from coloproxy.packet import vnet
 from coloproxy.packet.checksum import internet_checksum, pseudo_header_sum, update
@@ -58,14 +59,21 @@ def tcp_with_ack(frame: bytes, packet: Packet, ack: int, window: int) -> bytes:
     return bytes(out)
 
 
-def tcp_pure_ack(frame: bytes, packet: Packet, seq: int, ack: int, window: int) -> bytes:
+def tcp_pure_ack(
+    frame: bytes | bytearray, packet: Packet, seq: int, ack: int, window: int, *,
+    stamped: bool = True, sack: Sequence[tuple[int, int]] = (),
+) -> bytes:  # fmt: skip
     """A segment that only acknowledges, modelled on the frame: its addresses, tags and hop limit.
 
-    The timestamps option is kept (RFC 7323, 3.2: once agreed on it is in every segment), SACK blocks are not.
+    The timestamps option is kept (RFC 7323, 3.2: once agreed on it is in every segment) unless the frame's is too old
+    to be right (`stamped`); SACK blocks are those given, at most 3 (RFC 2018, 3).
     """
     l3, l4 = packet.l3 - packet.start, packet.l4 - packet.start
-    stamps = timestamps(frame, packet.l4 + 20, packet.payload)
+    stamps = timestamps(frame, packet.l4 + 20, packet.payload) if stamped else None
     options = b"" if stamps is None else b"\x01\x01\x08\x0a" + struct.pack(">II", *stamps)
+    if sack:
+        edges = b"".join(struct.pack(">II", *block) for block in sack)
+        options += struct.pack(">BBBB", 1, 1, 5, 2 + len(edges)) + edges
     tcp = struct.pack(
         ">HHIIBBHHH", packet.sport, packet.dport, seq, ack, (20 + len(options)) << 2, ACK, window, 0, 0
     )  # fmt: skip

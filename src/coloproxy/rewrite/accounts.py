@@ -28,7 +28,8 @@ class SourceAccount(msgspec.Struct, frozen=True):
 
 class Accounting(msgspec.Struct, frozen=True, kw_only=True):
     """All accounts. `stripped` are SYNs that lost their timestamps, `fragments` pieces of TCP segments that passed
-    untouched, `malformed` counts by reason what passed for being no proper frame."""
+    untouched, `answered` acknowledgements made for replicas in the client's stead; `malformed` counts by
+    reason what passed for being no proper frame."""
 
     primary: SourceAccount = SourceAccount()
     secondary: SourceAccount = SourceAccount()
@@ -38,6 +39,7 @@ class Accounting(msgspec.Struct, frozen=True, kw_only=True):
     connections_evicted: int = 0
     stripped: int = 0
     fragments: int = 0
+    answered: int = 0
     malformed: dict[str, int] = {}
 
 

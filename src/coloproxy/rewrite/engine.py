@@ -52,6 +52,12 @@ class Connection:
     place behind the secondary's FIN, as the primary numbers it; each None until seen. `raw_syn`: the secondary's SYN
     went by as it was, before the primary's number was known, and is to go on doing so. `waiting`: frames that wait for
     the numbers.
+
+    As the primary numbers them: `client_ack`, the client's largest acknowledgement, with its last window and the place
+    behind its last byte, once it was `heard`; `p_next` and `s_next`, the places up to which nothing of the replicas'
+    streams is missing, once they `said` something; `gaps` the ranges that came behind a gap, of each; `p_gap`, `s_gap`
+    whether there are any. `model`: an acknowledgement of the client's to make others of, and its virtio-net header's
+    length; `sack`: whether it may have SACK blocks.
     """
 
     key = cython.declare(bytes, visibility="public")
@@ -72,6 +78,19 @@ class Connection:
     p_stamp = cython.declare(object, visibility="public")
     s_stamp = cython.declare(object, visibility="public")
     s_fin = cython.declare(object, visibility="public")
+    heard = cython.declare(cython.bint, visibility="public")
+    p_said = cython.declare(cython.bint, visibility="public")
+    s_said = cython.declare(cython.bint, visibility="public")
+    p_gap = cython.declare(cython.bint, visibility="public")
+    s_gap = cython.declare(cython.bint, visibility="public")
+    sack = cython.declare(cython.bint, visibility="public")
+    p_next = cython.declare(cython.uint, visibility="public")
+    client_ack = cython.declare(cython.uint, visibility="public")
+    client_next = cython.declare(cython.uint, visibility="public")
+    client_window = cython.declare(cython.uint, visibility="public")
+    s_next = cython.declare(cython.uint, visibility="public")
+    gaps = cython.declare(list, visibility="public")
+    model = cython.declare(object, visibility="public")
     waiting = cython.declare(object, visibility="public")
     endpoints = cython.declare(object, visibility="public")
 
@@ -87,6 +106,10 @@ class Connection:
         self.state = 0
         self.fast = self.known = self.stamped = self.raw_syn = False
         self.offset = self.ts_offset = 0
+        self.heard = self.p_said = self.s_said = self.p_gap = self.s_gap = self.sack = False
+        self.client_ack = self.client_next = self.client_window = self.p_next = self.s_next = 0
+        self.gaps = [[], []]
+        self.model = None
         self.p_isn = self.s_isn = self.next_isn = self.p_stamp = self.s_stamp = self.s_fin = None
         self.client_isn = client_isn
 
@@ -97,23 +120,27 @@ class Engine:
 
     general(source, buf, start, end, vnet_len, now) -> column: takes any frame that is not ordinary, alters it in
     place, and says where it ended.
+    recovery: is told of what a replica repeats or lacks: repeated(connection), disorder(connection, side, seq, end),
+        ask(connection, side).
     """
 
     by_replica = cython.declare(dict, visibility="public")
     by_client = cython.declare(dict, visibility="public")
     fast = cython.declare(cython.bint, visibility="public")
     general = cython.declare(object, visibility="public")
+    recovery = cython.declare(object, visibility="public")
     tally = cython.declare(cython.ulonglong[::1], visibility="public")
-    s_recent = cython.declare(Connection)
+    r_recent = cython.declare(Connection)
     c_recent = cython.declare(Connection)
 
-    def __init__(self, general: object) -> None:
+    def __init__(self, general: object, recovery: object) -> None:
         self.by_replica = {}
         self.by_client = {}
         self.fast = True
         self.general = general
+        self.recovery = recovery
         self.tally = array("Q", [0] * (3 * 10))
-        self.s_recent = None
+        self.r_recent = None
         self.c_recent = None
 
     # The way through
@@ -243,7 +270,7 @@ class Engine:
         flags = buf[l4 + 13]
         if options < 0 or options > size - 20:
             return 0
-        if source == PRIMARY:
+        if source == PRIMARY and (flags & SYN or self.recovery is None):
             return 0 if flags & SYN else PASSED
         if flags & EXTRAORDINARY or not flags & ACK:
             return 0
@@ -252,7 +279,16 @@ class Engine:
             return PASSED
         if not c.fast:
             return 0
+        if source == PRIMARY:
+            self.primary_says(c, read32(buf, l4 + 4), size - 20 - options)
+            return PASSED
         c.last = now
+        if source == SECONDARY:
+            self.secondary_says(c, read32(buf, l4 + 4) - c.offset & MASK, size - 20 - options)
+        else:
+            self.client_says(
+                c, read32(buf, l4 + 4), size - 20 - options, read32(buf, l4 + 8), buf[l4 + 14] << 8 | buf[l4 + 15]
+            )
         if c.offset == 0 and not c.stamped:
             return TRANSLATED
         if source == SECONDARY:
@@ -267,15 +303,58 @@ class Engine:
             amend(buf, l4 + 16, change)
         return TRANSLATED
 
+    @cython.ccall
+    def client_says(
+        self, c: Connection, seq: cython.uint, size: cython.uint, ack: cython.uint, window: cython.uint
+    ) -> cython.void:
+        """Remember what a segment of the client's acknowledges; `size` places long, FIN included."""
+        end: cython.uint = (seq + size) & MASK
+        if not c.heard or before(c.client_ack, ack):
+            c.client_ack = ack
+        if not c.heard or before(c.client_next, end):
+            c.client_next = end
+        c.client_window = window
+        c.heard = True
+        if c.s_gap:
+            self.recovery.ask(c, SECONDARY)
+        if c.p_gap:
+            self.recovery.ask(c, PRIMARY)
+
+    @cython.ccall
+    def primary_says(self, c: Connection, seq: cython.uint, size: cython.uint) -> cython.void:
+        """Remember how far the primary has come."""
+        end: cython.uint = (seq + size) & MASK
+        if size == 0:
+            return
+        if not c.p_said or (seq == c.p_next and not c.p_gap):
+            c.p_next = end
+            c.p_said = True
+        else:
+            self.recovery.disorder(c, PRIMARY, seq, end)
+
+    @cython.ccall
+    def secondary_says(self, c: Connection, seq: cython.uint, size: cython.uint) -> cython.void:
+        """Remember how far the secondary has come, and notice when it says what the client has acknowledged."""
+        end: cython.uint = (seq + size) & MASK
+        if size == 0:
+            return
+        if not c.s_said or (seq == c.s_next and not c.s_gap):
+            c.s_next = end
+            c.s_said = True
+        else:
+            self.recovery.disorder(c, SECONDARY, seq, end)
+        if c.heard and not before(c.client_ack, end):
+            self.recovery.repeated(c)
+
     @cython.cfunc
     def find(
         self, source: cython.int, buf: bytearray, key: cython.Py_ssize_t, key_len: cython.Py_ssize_t
     ) -> Connection:  # fmt: skip
         """The connection whose key, as this source has it, is buf[key:key + key_len], or None. Frames come in runs."""
-        recent: Connection = self.s_recent if source == SECONDARY else self.c_recent
-        table: dict = self.by_replica if source == SECONDARY else self.by_client
+        recent: Connection = self.c_recent if source == CLIENT else self.r_recent
+        table: dict = self.by_client if source == CLIENT else self.by_replica
         if recent is not None and equal_key(
-            recent.key if source == SECONDARY else recent.client_key, buf, key, key_len
+            recent.client_key if source == CLIENT else recent.key, buf, key, key_len
         ):  # fmt: skip
             return recent
         if cython.compiled:
@@ -285,10 +364,10 @@ class Engine:
         if found is None:
             return None
         recent = cython.cast(Connection, found)
-        if source == SECONDARY:
-            self.s_recent = recent
-        else:
+        if source == CLIENT:
             self.c_recent = recent
+        else:
+            self.r_recent = recent
         return recent
 
     # The tables
@@ -301,8 +380,8 @@ class Engine:
     def forget(self, c: Connection) -> None:
         """Take a connection out of the tables."""
         c.fast = False
-        if self.s_recent is c:
-            self.s_recent = None
+        if self.r_recent is c:
+            self.r_recent = None
         if self.c_recent is c:
             self.c_recent = None
         del self.by_replica[c.key]
@@ -336,6 +415,8 @@ class Engine:
             if c.offset or not c.known:
                 differed += 1
             c.offset = c.ts_offset = 0
+            c.s_said = c.s_gap = False
+            c.gaps[SECONDARY] = []
             c.stamped = c.raw_syn = False
             c.known = True
             c.s_isn = c.p_isn
@@ -352,6 +433,13 @@ def read32(buf: bytearray, at: cython.Py_ssize_t) -> cython.uint:
         | cython.cast(cython.uint, buf[at + 2]) << 8
         | cython.cast(cython.uint, buf[at + 3])
     )
+
+
+@cython.cfunc
+@cython.inline
+def before(a: cython.uint, b: cython.uint) -> cython.bint:
+    """Whether place a comes before place b."""
+    return ((a - b) & MASK) >> 31 != 0
 
 
 @cython.cfunc

@@ -66,3 +66,6 @@ def _follows_syn(c: Connection, packet: Packet) -> bool:
 def _settle(c: Connection) -> None:
     c.known = c.p_isn is not None and c.s_isn is not None
     c.offset = add(c.s_isn, -c.p_isn) if c.known else 0
+    if c.known:
+        c.p_next = c.s_next = add(c.p_isn, 1)
+        c.p_said = c.s_said = True

@@ -25,6 +25,7 @@ from coloproxy.rewrite.batch import Batch
 from coloproxy.rewrite.config import Config
 from coloproxy.rewrite.engine import Connection, Engine
 from coloproxy.rewrite.quoted import ERRORS, quoted_segment, shift_quoted
+from coloproxy.rewrite.recovery import Recovery
 from coloproxy.rewrite.segments import SYN, Segments
 from coloproxy.rewrite.sources import Source
 from coloproxy.rewrite.states import State
@@ -52,10 +53,11 @@ class Rewriter:
 
     def __init__(self, config: Config | None = None, now: float = 0.0) -> None:
         self.config = config or Config()
-        self._engine = Engine(self._general)
+        self._recovery = Recovery()
+        self._engine = Engine(self._general, self._recovery)
         self._waiting = WaitingRoom(self.config, self._dropped)
         self._table = Table(self.config, self._engine, self._gone)
-        self._segments = Segments(self._table, self.config.timestamps, self._drop_waiting)
+        self._segments = Segments(self._table, self._engine, self.config.timestamps, self._drop_waiting)
         self._released: tuple[list[Released], ...] = tuple([] for _ in Source)
         self._events: deque[ConnectionEvicted | Warned] = deque()
         self._lost_events = 0
@@ -101,6 +103,11 @@ class Rewriter:
         released = self._released[source][:]
         self._released[source].clear()
         return released
+
+    def take_answers(self, source: Source) -> list[Released]:
+        """Acknowledgements for a replica since the last call, in the client's stead: of what it repeats though the
+        client has it, and around what it lost (`recovery`)."""
+        return [Released(*answer) for answer in self._recovery.take(source)]
 
     def take_events(self) -> list[ConnectionEvicted | Warned]:
         """What happened since the last call that somebody should know."""
@@ -183,6 +190,7 @@ class Rewriter:
             connections_evicted=self._evicted,
             stripped=self._segments.stripped + self._stripper.stripped,
             fragments=self._fragments,
+            answered=self._recovery.count,
             malformed=dict(self._malformed),
         )
 
@@ -228,6 +236,7 @@ class Rewriter:
 
     def _segment(self, source: Source, packet: Packet, buf: bytearray) -> int:
         if source is Source.PRIMARY and not packet.flags & SYN:
+            self._segments.from_primary(packet)
             return PASSED
         tracing.segment(source, packet, self._table.find(source, packet))
         c = self._segments.open(source, packet, buf, self._now)

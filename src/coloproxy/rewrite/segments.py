@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
+from coloproxy.packet.edit import tcp_pure_ack
 from coloproxy.packet.parse import Packet
 from coloproxy.packet.serial import add, at_or_before
-from coloproxy.packet.tcpopts import timestamps
+from coloproxy.packet.tcpopts import syn_options, timestamps
 from coloproxy.rewrite import numbers, tracing
-from coloproxy.rewrite.engine import Connection
+from coloproxy.rewrite.engine import Connection, Engine
 from coloproxy.rewrite.sources import Source
 from coloproxy.rewrite.states import OPENING, OVER, QUIET, Event, State, following
 from coloproxy.rewrite.table import Table
@@ -21,8 +22,11 @@ class Segments:
     `tracking`: whether new connections are taken up; `over(c)` is called when what waits of one will not be needed.
     """
 
-    def __init__(self, table: Table, timestamps: str, over: Callable[[Connection], None]) -> None:
+    def __init__(
+        self, table: Table, engine: Engine, timestamps: str, over: Callable[[Connection], None]
+    ) -> None:  # fmt: skip
         self.table = table
+        self.engine = engine
         self.tracking = True
         self.stripped = 0
         self._strip = timestamps == "strip"
@@ -38,12 +42,18 @@ class Segments:
             c.last = now
         if not is_syn(packet):
             return c
+        sack = syn_options(buf, packet.l4 + 20, packet.payload).sack_permitted
         if not packet.flags & ACK:
             if source is Source.CLIENT:
-                return self._client_syn(c, packet, now)
+                c = self._client_syn(c, packet, now)
+                if c is not None:
+                    c.sack = sack
+                return c
             return self._replica_syn(c, source, packet, buf, now)
         if c is not None and source is not Source.CLIENT:
             return self._replica_answers(c, source, packet, buf)
+        if c is not None:
+            c.sack = sack
         return c
 
     def _client_syn(self, c: Connection | None, packet: Packet, now: float) -> Connection | None:
@@ -124,6 +134,7 @@ class Segments:
                 if not c.known and not packet.flags & RST:
                     return False
             self._acknowledged(c, packet)
+            self._heard(c, packet, buf)
         if packet.flags & RST:
             self._advance(c, Event.RST)
         elif packet.flags & FIN:
@@ -149,6 +160,23 @@ class Segments:
         if c.s_fin is not None and at_or_before(c.s_fin, packet.ack):
             self._advance(c, Event.FIN_ACKED)
 
+    def _heard(self, c: Connection, packet: Packet, buf: bytearray) -> None:
+        """Remember what the client acknowledges, and how such a segment of its looks."""
+        if packet.flags & RST or not c.known:
+            return
+        if c.model is None:
+            # Without timestamps, which would be too old by the time it is used.
+            model = tcp_pure_ack(buf, packet, 0, 0, 0, stamped=False)
+            c.model = model, packet.vnet_len
+        size = packet.payload_end - packet.payload + (packet.flags & FIN) + (packet.flags >> 1 & 1)
+        self.engine.client_says(c, packet.seq, size, packet.ack, packet.window)
+
+    def from_primary(self, packet: Packet) -> None:
+        """Note how far the primary has come."""
+        c = self.table.find(Source.PRIMARY, packet)
+        if c is not None and not packet.flags & RST:
+            self.engine.primary_says(c, packet.seq, packet.payload_end - packet.payload + (packet.flags & FIN))
+
     def from_secondary(self, c: Connection, packet: Packet, buf: bytearray) -> bool:
         """Translate a segment of the secondary's, in place. False: it has to wait for the numbers."""
         if is_syn(packet):
@@ -162,6 +190,9 @@ class Segments:
         elif packet.flags & FIN:
             c.s_fin = add(packet.seq, packet.payload_end - packet.payload + 1 - c.offset)
             self._advance(c, Event.FIN_SENT)
+        if not packet.flags & RST:
+            size = packet.payload_end - packet.payload + (packet.flags & FIN)
+            self.engine.secondary_says(c, add(packet.seq, -c.offset), size)
         from_secondary(c, packet, buf)
         return True
 

@@ -17,7 +17,7 @@ class Stripper:
 
     def __init__(self) -> None:
         # What the engine does with the primary's frames, leave all but SYNs alone, is what is to be done with these.
-        self._engine = Engine(self._syn)
+        self._engine = Engine(self._syn, None)
         self.stripped = 0
 
     def strip(self, batch: Batch) -> None:

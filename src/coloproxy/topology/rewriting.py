@@ -8,7 +8,7 @@ from coloproxy.errors import ColoproxyError
 from coloproxy.link.clock import Clock
 from coloproxy.link.flow import Inlet, Sink, Take, bare
 from coloproxy.rewrite import config as rewrite_config
-from coloproxy.rewrite.rewriter import Rewriter
+from coloproxy.rewrite.rewriter import Released, Rewriter
 from coloproxy.rewrite.sources import Source
 from coloproxy.rewrite.stripper import Stripper
 from coloproxy.topology import config
@@ -18,15 +18,17 @@ from coloproxy.topology.wires import IN, OUT, Shape
 
 SOURCES = {source.label: source for source in Source}
 PRIMARY, SECONDARY, CLIENT = SOURCES
+ANSWERS = "answers"
 
 
 class Rewriting(Element):
     """Channels client, secondary and primary: frames that come in by one leave by it, translated.
 
-    Where the primary's frames do not go by, that channel is left unwired.
+    Where the primary's frames do not go by, that channel is left unwired. The output `answers` is for the primary:
+    acknowledgements around what it lost on its way here; it may be left unwired too.
     """
 
-    shape = Shape(tuple(SOURCES), tuple(SOURCES), optional=frozenset({Source.PRIMARY.label}))
+    shape = Shape(tuple(SOURCES), (*SOURCES, ANSWERS), optional=frozenset({Source.PRIMARY.label, ANSWERS}))
     alters = True
 
     def __init__(
@@ -54,11 +56,14 @@ class Rewriting(Element):
         return take
 
     def let_go(self, now: float) -> None:
-        """Send on what waited for the numbers and waits no longer."""
+        """Send on what waited for the numbers and waits no longer, and what the secondary is to be told once more."""
         for label, source in SOURCES.items():
             if released := self.rewriter.take_released(source):
-                frames: list[Output] = [(frame, 0, len(frame), vnet_len, None) for frame, vnet_len in released]
-                self.outs[label].outputs(frames, now)
+                self.outs[label].outputs(outputs(released), now)
+        if answers := self.rewriter.take_answers(Source.SECONDARY):
+            self.outs[Source.CLIENT.label].outputs(outputs(answers), now)
+        if (answers := self.rewriter.take_answers(Source.PRIMARY)) and ANSWERS in self.outs:
+            self.outs[ANSWERS].outputs(outputs(answers), now)
 
     def checkpoint_completed(self, now: float) -> None:
         """The secondary is a copy of the primary as of now."""
@@ -88,7 +93,13 @@ class Rewriting(Element):
             "dropped": account.client.dropped.frames + account.secondary.dropped.frames,
             "evicted": account.connections_evicted,
             "fragments": account.fragments,
+            "answered": account.answered,
         }
+
+
+def outputs(released: list[Released]) -> list[Output]:
+    """Frames of the rewriter's as elements send them."""
+    return [(frame, 0, len(frame), vnet_len, None) for frame, vnet_len in released]
 
 
 class Uncopied(Rewriting):
