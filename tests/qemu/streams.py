@@ -66,6 +66,14 @@ class Life:
             return isn != syn.seq
         return ack is not None or rst or (side == "p" and self.verified is not None)
 
+    def misplaces(self, side: str, said: Segment) -> bool:
+        """Whether a side ends its stream at two places, before its beginning, or goes on behind its end."""
+        isn, fin, end = (self.p_isn, self.p_fin, self.p_end) if side == "p" else (self.s_isn, self.s_fin, self.s_end)
+        if said.fin:
+            early = (isn is not None and not after(said.end, isn)) or (end is not None and after(end, said.end))
+            return early or fin not in (None, said.end)
+        return bool(said.payload) and fin is not None and after(said.end, fin)
+
     def reached(self, place: int) -> bool:
         """Whether all before this place is verified."""
         return self.verified is not None and not after(place, self.verified)
@@ -170,7 +178,7 @@ class Stream:
         life = self.lives[number]
         if self.logged and said.payload and self._said_again(side, life, said):
             return Reason.LOG_LINES
-        if any(contradicts(said, held.said) for held in queue if held.life == number):
+        if life.misplaces(side, said) or any(contradicts(said, held.said) for held in queue if held.life == number):
             return Reason.CONTRADICTION
         if side == "p":
             new = bool(said.payload or said.fin) and not life.reached(said.end + said.fin)
