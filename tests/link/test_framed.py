@@ -19,6 +19,7 @@ from coloproxy.link.flow import Frames, frames_of, grouped, resized
 from coloproxy.link.framed import FramedPort
 from coloproxy.link.loop import Loop
 from coloproxy.link.output import Outbox
+from coloproxy.link.port import FULL
 from support import frames
 from support.flow import Catch, batch, numbered
 from support.wire import PATIENCE, Peer, framed
@@ -184,6 +185,23 @@ def test_what_is_sent_to_a_port_that_does_not_wait_is_dropped_without_a_peer(ben
     port.batch(batch(*numbered(5)), 0.0)
     bench.until(lambda: not port.pending)
     assert peer.frames(5) == numbered(5)
+
+
+def test_a_port_that_does_not_wait_is_never_full(bench: Bench) -> None:
+    port = bench.port("a", patient=False)
+    peer = bench.peer(port)
+    for frame in numbered(200, 60000):  # of which nobody reads any
+        port.batch(batch(frame), 0.0)
+        port.finish()
+        assert not port.full
+    assert FULL <= port.pending <= FULL + 60004
+    count = port.sent.frames
+    assert count + port.dropped.frames == 200
+    got: list[bytes] = []
+    while len(got) < count:
+        bench.turn()
+        got += peer.frames(1)
+    assert got == numbered(200, 60000)[:count]
 
 
 def test_with_its_peer_goes_what_waits_for_it_and_is_counted(bench: Bench) -> None:

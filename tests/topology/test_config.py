@@ -40,7 +40,7 @@ def test_a_file_can_say_everything() -> None:
         [port.c]
         socket = "unix:/s,server"
         vnet_hdr = 12
-        without_peer = "drop"
+        untaken = "drop"
         [port.d]
         capture = "c.pcap"
         [element.mirror]
@@ -50,7 +50,7 @@ def test_a_file_can_say_everything() -> None:
         indev = "unix:/i"
         outdev = "unix:/o"
         vnet_hdr = true
-        without_peer = "drop"
+        untaken = "drop"
         [element.switch]
         type = "switch"
         [element.strip]
@@ -122,7 +122,7 @@ def test_every_type_of_element_is_in_the_test_above() -> None:
         (WIRES + "[port.a]\nwombat = 1", "file: port a: unknown key 'wombat'."),
         (WIRES + "[port.a]\ntap = 1", "file: port a: tap: expected `str | null`, got `int`."),
         (WIRES + "[port.a]\nvnet_hdr = 11", "file: port a: vnet_hdr: invalid enum value 11."),
-        (WIRES + '[port.a]\nwithout_peer = "x"', "file: port a: without_peer: invalid enum value 'x'."),
+        (WIRES + '[port.a]\nuntaken = "x"', "file: port a: untaken: invalid enum value 'x'."),
         (WIRES + "[port.a]\nvnet-hdr = true", "file: port a: unknown key 'vnet-hdr'; did you mean vnet_hdr?"),
         (WIRES + "[port]\na = 1", "file: port a: expected `object`, got `int`."),
         (WIRES + "[element.a]", "file: element a: the key type is missing."),
@@ -159,7 +159,7 @@ def test_what_a_file_may_not_say_is_named(text: str, sentence: str) -> None:
         ({"socket": "unix:/b", "netns": "n"}, "port x: netns is for tap and packet, not for socket."),
         ({"packet": "a", "offload": False}, "port x: offload is for tap, not for packet."),
         ({"tap": "a", "vnet_hdr": True}, "port x: vnet_hdr is for socket, not for tap."),
-        ({"capture": "a", "without_peer": "drop"}, "port x: without_peer is for socket, not for capture."),
+        ({"capture": "a", "untaken": "drop"}, "port x: untaken is for socket, not for capture."),
         ({"tap": ""}, "port x: tap = '' is no device's name: 1 to 15 characters without blanks, / and %."),
         ({"tap": "tap%d"}, "port x: tap = 'tap%d' is no device's name: 1 to 15 characters without blanks, / and %."),
         ({"packet": "a" * 16},

@@ -293,7 +293,7 @@ def test_without_a_peer_frames_wait_until_reading_stops_and_none_is_lost(topolog
 
 def test_without_a_peer_frames_are_dropped_and_counted_if_the_file_says_so(topology: Start) -> None:
     text = 'wires = ["a -> mirror -> b", "mirror.copy -> c"]\n[element.mirror]\ntype = "mirror"\n'
-    running = topology(text + sockets("a", "b", "c", c='without_peer = "drop"')).running()
+    running = topology(text + sockets("a", "b", "c", c='untaken = "drop"')).running()
     a, b = running.peer("a"), running.peer("b")
     sent = numbered(200, 60000)
     with sending(a, sent[:150]):  # more than may wait

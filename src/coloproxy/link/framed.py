@@ -15,7 +15,7 @@ from coloproxy.link.inbox import BadLengthError, Inbox
 from coloproxy.link.loop import READ, WRITE, Loop
 from coloproxy.link.output import Outbox
 from coloproxy.link.peers import Peers, why
-from coloproxy.link.port import Port
+from coloproxy.link.port import FULL, Port
 
 COMPACT_AT = 8  # buffers of others' that what waits here may keep
 
@@ -24,8 +24,9 @@ class FramedPort(Port):
     """A port on a socket that speaks QEMU's framing; it connects, or listens, again and again.
 
     vnet_hdr: frames have virtio-net headers, sent on as they are or, if it is a length, with that length: QEMU takes
-    them for as long as those of its guest, whatever the framing says. patient: without a peer what is to be sent
-    waits, until so much does that nothing more is read for it; otherwise it is dropped, as QEMU's filters do.
+    them for as long as those of its guest, whatever the framing says. patient: what is to be sent waits for a peer that
+    takes it, until so much does that nothing more is read for it; otherwise it is dropped then, and without a peer at
+    once, so that nobody else waits.
     """
 
     keeps = True
@@ -137,9 +138,13 @@ class FramedPort(Port):
             self._outbox.add(outputs)
 
     @property
+    def full(self) -> bool:
+        return self._patient and super().full
+
+    @property
     def _taking(self) -> bool:
-        """Whether what is sent will reach somebody."""
-        return self._patient or self.connected
+        """Whether what is sent is not dropped."""
+        return self._patient or (self.connected and self.pending <= FULL)
 
     def _fitted(self, outputs: list[Output], wanted: int) -> list[Output]:
         """The same frames with virtio-net headers of another length; a frame that is too long then is dropped."""

@@ -81,7 +81,7 @@ class Factory:
             raise ColoproxyError(f"ports {other} and {name} have one address, {text}; each needs its own.")
         return FramedPort(
             name, address, self.loop, self.clock.now, self.report, self.pool,
-            vnet_hdr=settings.vnet_hdr, patient=settings.without_peer == "wait",
+            vnet_hdr=settings.vnet_hdr, patient=settings.untaken == "wait",
         )  # fmt: skip
 
     def element(self, name: str, settings: config.ElementConfig) -> Element:

@@ -34,7 +34,7 @@ class PortConfig(Strict, frozen=True, kw_only=True):
     tap: name of a TAP device, made if it is not there. packet: name of a device for a packet socket. netns: the network
     namespace that the device is in, by name or path. offload: let the device leave segmentation and checksums to
     whoever receives. socket: an address for QEMU's framing. vnet_hdr: that framing has virtio-net headers; their
-    length, if frames are to leave with this one. without_peer: what is done with frames while nobody is connected.
+    length, if frames are to leave with this one. untaken: what is done with frames that nobody takes.
     capture: a file to play.
     """
 
@@ -45,7 +45,7 @@ class PortConfig(Strict, frozen=True, kw_only=True):
     netns: str | None = None
     offload: bool = True
     vnet_hdr: VnetHdr = False
-    without_peer: Literal["wait", "drop"] = "wait"
+    untaken: Literal["wait", "drop"] = "wait"
 
 
 class Element(Strict, frozen=True, kw_only=True, tag_field="type"):
@@ -58,12 +58,12 @@ class Mirror(Element, frozen=True, kw_only=True, tag="mirror"):
 
 class Redirector(Element, frozen=True, kw_only=True, tag="redirector"):
     """Sends what comes in to the socket `outdev`, and sends on what the socket `indev` brings, as QEMU's
-    filter-redirector. vnet_hdr, without_peer: as in PortConfig."""
+    filter-redirector. vnet_hdr, untaken: as in PortConfig."""
 
     indev: str | None = None
     outdev: str | None = None
     vnet_hdr: VnetHdr = False
-    without_peer: Literal["wait", "drop"] = "wait"
+    untaken: Literal["wait", "drop"] = "wait"
 
 
 class Switch(Element, frozen=True, kw_only=True, tag="switch"):
@@ -170,7 +170,7 @@ class Topology(Strict, frozen=True, kw_only=True):
 
 
 KINDS = ("tap", "packet", "socket", "capture")
-ONLY = {"netns": ("tap", "packet"), "offload": ("tap",), "vnet_hdr": ("socket",), "without_peer": ("socket",)}
+ONLY = {"netns": ("tap", "packet"), "offload": ("tap",), "vnet_hdr": ("socket",), "untaken": ("socket",)}
 PLAIN = PortConfig()
 
 
