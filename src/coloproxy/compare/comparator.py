@@ -247,7 +247,7 @@ class Comparator:
 
     def state(self, now: float, limit: int = 1000) -> State:
         """A picture of this moment, with up to `limit` connections, those that hold frames first."""
-        connections = [*self._table, *self._tcp.beside]
+        connections = [*self._table, *self._tcp.incarnations.beside]
         return State(
             time=now,
             epoch=self.epoch,
@@ -259,7 +259,7 @@ class Comparator:
 
     def set_rules(self, new: Sequence[rules.Rule]) -> None:
         """Use these rules from now on, for frames that come. Raises ColoproxyError if one is not valid."""
-        self._table.set_rules(new)
+        self._table.set_rules(new, self._tcp.incarnations.beside)
 
     # The way of a frame that the engine does not take itself
 
@@ -408,9 +408,7 @@ class Comparator:
 
     def _evict(self, c: Connection) -> None:
         """A connection is being forgotten: the secondary's held frames with it; the primary has none held."""
-        dropped = c.s_count
-        while c.s_head is not None:
-            self._engine.use_up(c)
+        dropped = self._tcp.incarnations.forget(c)
         self._datagrams.forget(c)
         self._evicted += 1
         idle = self._context.now - c.last

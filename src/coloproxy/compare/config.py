@@ -22,6 +22,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         resets a TCP connection, and is "alarm" for everything else.
     reorder_grace: how long the oldest datagram may lack its partner while the other side has unmatched ones.
     retry_after: a checkpoint that nobody reported complete within this time is asked for again.
+    max_held_bytes: of one side, 512 counted for each frame besides its own: as much memory as holding it may take.
     min_interval: the least time between two requests.
     epoch_grace: for how long after a checkpoint frames of the old epoch may still trickle in from the secondary.
     """

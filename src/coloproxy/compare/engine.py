@@ -41,6 +41,10 @@ VNET_LENGTHS = cython.declare(cython.uint, 0x101401)
 EXTRAORDINARY = cython.declare(cython.int, 0x27)
 ACK = cython.declare(cython.int, 0x10)
 
+# Bytes of memory counted for each frame that is held, besides its own: what it takes to hold it, often on a connection
+# that holds nothing else.
+FRAME_COST = cython.declare(cython.ulonglong, 512)
+
 # A payload that no frame of an Ethernet of 1500 bytes carries: such a frame may leave in parts.
 LARGE = cython.declare(cython.uint, 1460)
 
@@ -939,7 +943,8 @@ class Engine:
     def full(self, side: cython.int) -> cython.bint:
         """Whether a side's held frames have come to a limit."""
         crowded: cython.int = self.p_crowded if side == PRIMARY else self.s_crowded
-        return crowded > 0 or self.cells[side * SIDE + HELD + 1] >= self.max_held
+        frames: cython.ulonglong = self.cells[side * SIDE + HELD]
+        return crowded > 0 or self.cells[side * SIDE + HELD + 1] + frames * FRAME_COST >= self.max_held
 
     def take_output(self) -> list:
         """Everything released since the last call, in order."""
@@ -987,15 +992,18 @@ class Engine:
         return found
 
     def idlest(self, table: dict, wanted: cython.Py_ssize_t) -> list:
-        """Up to `wanted` connections to forget: none that holds a frame of the primary; closed ones first, then those
-        that hold nothing, the longest idle first."""
+        """Up to `wanted` connections to forget, the longest idle first: of those that hold no frame of the primary,
+        nor do those that follow them on their key, first the closed, then those that hold nothing, then those of which
+        the secondary alone says something, and last those that wait for a checkpoint."""
         c: Connection
+        busy: cython.bint
         ranked: list = []
         for c in table.values():
-            if c.p_count == 0 and c.successor is None and c.diverged is None:
-                ranked.append((c.s_count != 0, not c.closed, c.last, len(ranked), c))
+            if not primary_waits(c):
+                busy = c.s_count != 0 or c.successor is not None
+                ranked.append((c.diverged is not None, busy, not c.closed, c.last, len(ranked), c))
         ranked.sort()
-        return [entry[4] for entry in ranked[:wanted]]
+        return [entry[5] for entry in ranked[:wanted]]
 
     def detach(self) -> None:
         """Copy all that is held out of the buffers it came in."""
@@ -1118,6 +1126,17 @@ def detach_queue(f: Optional[Frame]) -> cython.int:  # noqa: UP045
         f.detach()
         f = f.next
     return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1)
+def primary_waits(c: Optional[Connection]) -> cython.bint:  # noqa: UP045
+    """Whether a connection, or one that follows it on its key, holds a frame of the primary."""
+    while c is not None:
+        if c.p_count:
+            return True
+        c = c.successor
+    return False
 
 
 @cython.cfunc

@@ -75,11 +75,13 @@ class Epochs:
                     self._release(self._clear(keep=True))
                 elif policy == "cut" and c.kind == Kind.TCP and self.cutter.cut(c):
                     self.cutter.drop(self.context.engine.new_epoch([c], False))
+                    self.tcp.incarnations.gone_on(c)
                 elif (c.kind == Kind.TCP and self.streams) or policy != "release":
                     if policy != "release":
                         c.rule = UNPROTECTED
                     self._release(self.context.engine.new_epoch([c], policy == "release"))
                     self._resume(c)
+                    self.tcp.incarnations.gone_on(c)
                 else:
                     self.datagrams.give_up_one(c)
 
@@ -87,7 +89,7 @@ class Epochs:
         """Held frames that no connection of the table has."""
         for side in self.fragments.held:
             yield from side.values()
-        for c in self.tcp.beside:
+        for c in self.tcp.incarnations.beside:
             for frame in (c.p_head, c.s_head, c.a_head):
                 while frame is not None:
                     yield frame
@@ -100,10 +102,10 @@ class Epochs:
 
     def _clear(self, keep: bool = False) -> list[Waiting]:
         """Empty all queues; the primary's frames."""
-        connections = [*self.table, *self.tcp.beside]
+        connections = [*self.table, *self.tcp.incarnations.beside]
         waiting: list[Waiting] = self.context.engine.new_epoch(connections, keep)
         waiting += [(frame.order, None, frame) for frame in self.fragments.new_epoch()]
-        self.tcp.settle_incarnations()
+        self.tcp.incarnations.settle()
         self.datagrams.waiting.clear()
         return waiting
 

@@ -25,7 +25,7 @@ class Overdue:
         """Report what has waited too long; forget what the old epoch left behind."""
         now = self.context.now
         before = now - self.timeout
-        found = self.context.engine.overdue(self.tcp.beside, before, AT_ONCE)
+        found = self.context.engine.overdue(list(self.tcp.incarnations.beside), before, AT_ONCE)
         for c in found:
             stream = c.kind == Kind.TCP and self.streams
             if self._only_stale(c):

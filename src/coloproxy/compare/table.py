@@ -3,7 +3,7 @@
 Python's own dictionaries, with their seeded hash of bytes, hold them, one for each kind.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from coloproxy.compare.config import Config
 from coloproxy.compare.cut import CUT
@@ -25,7 +25,7 @@ class Table:
     """All connections of one comparator. `evict(c)` is called for each that is about to be forgotten."""
 
     def __init__(self, config: Config, engine: Engine, evict: Callable[[Connection], None]) -> None:
-        self.limit = config.max_connections
+        self.limit = self._full = config.max_connections
         self.engine = engine
         self.evict = evict
         self.by_kind: tuple[dict[bytes, Connection], ...] = (
@@ -45,11 +45,12 @@ class Table:
         for table in self.by_kind:
             yield from table.values()
 
-    def set_rules(self, rules: Sequence[Rule]) -> None:
-        """Use other rules from now on; connections are decided upon anew. Raises ColoproxyError for a bad rule."""
+    def set_rules(self, rules: Sequence[Rule], beside: Iterable[Connection] = ()) -> None:
+        """Use other rules from now on; connections, those beside the table too, are decided upon anew. Raises
+        ColoproxyError for a bad rule."""
         self.rules = Rules(rules)
         self._decisions.clear()
-        for c in self:
+        for c in (*self, *beside):
             if c.rule not in SETTLED:
                 c.rule = None
                 c.p_fast = c.s_fast = False
@@ -77,7 +78,7 @@ class Table:
     def open(self, packet: Packet, icmp_type: int, now: float) -> Connection:
         """A new connection, with room made for it."""
         table = self.by_kind[packet.kind]
-        if len(self) >= self.limit:
+        if len(self) >= self._full:
             self._make_room()
         c = Connection()
         c.key, c.kind, c.since, c.last = packet.key, int(packet.kind), now, now
@@ -105,7 +106,8 @@ class Table:
 
     def _make_room(self) -> None:
         """Forget some connections, of the kind that has most. None is forgotten that holds a frame of the primary:
-        then the table grows, within the limits of what may be held."""
+        then the table grows, within the limits of what may be held, and is searched again when it has grown by as many.
+        """
         wanted = max(1, self.limit // EVICTED_AT_ONCE)
         for table in sorted(self.by_kind, key=len, reverse=True):
             if victims := self.engine.idlest(table, wanted):
@@ -113,3 +115,4 @@ class Table:
         for c in victims:
             self.evict(c)
             self.forget(c)
+        self._full = self.limit if len(victims) == wanted else max(self.limit, len(self) + wanted)

@@ -12,12 +12,12 @@ from coloproxy.compare.acks import Acknowledgements
 from coloproxy.compare.context import Context, first_difference, payload
 from coloproxy.compare.engine import Connection, Frame
 from coloproxy.compare.events import Reason, Side
+from coloproxy.compare.incarnations import Incarnations
 from coloproxy.packet.parse import Packet
 from coloproxy.packet.serial import add, at_or_before, distance
 from coloproxy.packet.tcpopts import SynOptions, syn_options
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
-MAX_AHEAD = 8  # connections on one key that one side may have begun before the other has
 
 
 class Syn(NamedTuple):
@@ -30,22 +30,23 @@ class Syn(NamedTuple):
 
 
 class Tcp:
-    """The general path of TCP. `beside` lists connections that are not in the table: an older one on a key that has
-    begun anew and still holds frames, or a newer one that only one side has begun."""
+    """The general path of TCP."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self.engine = context.engine
         self.acks = Acknowledgements(context)
-        self.beside: list[Connection] = []
+        self.incarnations = Incarnations(context, self.refresh)
         self.relative = context.config.isn == "relative"
 
     def receive(self, side: Side, connection: Connection, packet: Packet, frame: Frame) -> None:
         """Take a segment of a connection that is compared."""
-        c = self._incarnation(connection, side, packet)
-        if c is None:  # a SYN of the old epoch, or one too many
+        c = self.incarnations.find(connection, side, packet)
+        if c is None:
             self.context.drop(side, frame)
             return
+        if c.rule is None:
+            c.rule = connection.rule
         c.last = self.context.now
         progress = False
         if side == Side.PRIMARY:
@@ -320,60 +321,6 @@ class Tcp:
         c.control = stay or None
         c.closed = c.closed or (flag == RST and c.p_rst)
 
-    def _incarnation(self, c: Connection, side: Side, packet: Packet) -> Connection | None:
-        """The connection on this key that this side's segment belongs to. A SYN with a new number begins another."""
-        ahead = 0
-        while c.successor is not None and (c.p_moved if side == Side.PRIMARY else c.s_moved):
-            c = c.successor
-            ahead += 1
-        if not packet.flags & SYN or not self._begins_anew(c, side, packet):
-            return c
-        if side == Side.SECONDARY and (ahead >= MAX_AHEAD or self.context.now < self.context.stale_until):
-            return None
-        return self._succeed(c, side)
-
-    def _begins_anew(self, c: Connection, side: Side, packet: Packet) -> bool:
-        syn = c.p_syn if side == Side.PRIMARY else c.s_syn
-        if syn is not None:
-            return bool(syn.isn != packet.seq and not syn.stale)
-        if side == Side.PRIMARY:
-            return bool(c.started or c.p_acked or c.p_rst)
-        return bool(c.s_acked or c.s_rst or c.s_head is not None)
-
-    def _succeed(self, c: Connection, side: Side) -> Connection:
-        """Let one side go on to a new connection on the same key; the other follows with its own SYN."""
-        n: Connection = c.successor
-        if n is None:
-            c.successor = n = Connection()
-            n.key, n.kind, n.rule, n.since, n.last = c.key, c.kind, c.rule, self.context.now, self.context.now
-            self.beside.append(n)
-        if side == Side.PRIMARY:
-            c.p_moved = True
-        else:
-            c.s_moved = True
-        if c.p_moved and c.s_moved:
-            self._retire(c)
-        self.refresh(c)
-        return n
-
-    def _retire(self, c: Connection) -> None:
-        """Both sides have begun anew: the successor takes the table's place, and what is held here stays unverified."""
-        n = c.successor
-        if self.engine.tcp.get(c.key) is c:
-            self.engine.forget(self.engine.tcp, c)
-            self.engine.tcp[n.key] = n
-            self.beside.remove(n)
-        elif c in self.beside:
-            self.beside.remove(c)
-        while c.s_head is not None:
-            self.engine.use_up(c)
-        if c.p_head is not None or c.a_head is not None or c.control:
-            self.beside.append(c)
-            self.context.diverge(
-                c, Reason.TCP_RESTART, "both began a new connection; the primary's last bytes of the old one were "
-                "not sent by the secondary", c.p_head, None, c.verified if c.started else None,
-            )  # fmt: skip
-
     # What the engine asks
 
     def differs(self, c: Connection, place: int, p: Frame, s: Frame) -> bool:
@@ -405,18 +352,6 @@ class Tcp:
         if c.owes:
             self.acks.owed(c)
         self.refresh(c)
-
-    def settle_incarnations(self) -> None:
-        """Nothing is held any more: on each key the connection that the primary has come to is the only one."""
-        for c in [c for c in self.engine.tcp.values() if c.successor is not None]:
-            current = c
-            while current.p_moved and current.successor is not None:
-                current = current.successor
-            current.successor, current.s_moved = None, False
-            if current is not c:
-                self.engine.forget(self.engine.tcp, c)
-                self.engine.tcp[current.key] = current
-        self.beside.clear()
 
     def release_parts(self) -> None:
         """Prefix release: the verified beginning of a large frame leaves as a frame of its own.
