@@ -101,14 +101,15 @@ class Lab:
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
+def lab() -> Iterator[Lab]:
     """Runs labs; afterwards nothing of them may be left."""
-    found = Lab(tmp_path, [])
-    try:
-        yield found
-        found.check_nothing_left()
-    finally:
-        found.end()
+    with tempfile.TemporaryDirectory(prefix="lab-") as folder:  # not pytest's, too long for the path of a socket
+        found = Lab(Path(folder), [])
+        try:
+            yield found
+            found.check_nothing_left()
+        finally:
+            found.end()
 
 
 # An ordinary user who may use our interpreter even if that lies in a folder that is not for everyone: in a mount
