@@ -66,6 +66,14 @@ def test_held_frames_count_with_what_it_takes_to_hold_them(play: Make) -> None:
     assert made.held[0] * len(syn_ack()) < 15_000
 
 
+def test_datagrams_that_were_matched_wait_behind_none_that_was_not(play: Make) -> None:
+    made = play().s(udp(b"surplus"))
+    for number in range(50):
+        made.both(udp(number.to_bytes(4)))
+    assert len(made.left()) == 50
+    assert made.held == (0, 1)
+
+
 @pytest.mark.parametrize("on_divergence", ["release", "alarm"])
 def test_where_nobody_checkpoints_nothing_is_left_of_connections_that_ended_unverified(
     play: Make, on_divergence: str

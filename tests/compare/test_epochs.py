@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.frames import ACK, FIN, RST, SYN, syn_options, tcp
+from support.frames import ACK, FIN, RST, SYN, syn_options, tcp, udp
 from support.play import Play
 from support.recut import Habits, recut, segment
 
@@ -87,6 +87,14 @@ def test_packets_do_not_where_packets_are_compared(play: Make) -> None:
     made.s(data(b"OLD", 1004)).after(GRACE).p(data(b"new", 1004)).s(data(b"new", 1004))
     assert made.left() == [data(b"new", 1004)]
     assert made.reasons == ["tcp_packet"]
+
+
+def test_datagrams_of_both_epochs_that_are_alike_are_told_apart(play: Make) -> None:
+    made = play(on_divergence="release").s(udp(b"z")).after(4).checkpoint().after(LATE)
+    made.s(udp(b"alike"), udp(b"other")).after(GRACE).s(udp(b"alike")).p(udp(b"odd")).after(1)
+    assert made.left() == [udp(b"odd")]
+    assert made.p(udp(b"alike")).left() == [udp(b"alike")]
+    assert made.p(udp(b"alike")).left() == []
 
 
 @given(seed=st.integers(0, 2**32), general=st.booleans())

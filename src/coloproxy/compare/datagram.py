@@ -65,7 +65,6 @@ class Datagrams:
 
     def refresh(self, c: Connection) -> None:
         """Say whether the engine may take this connection's datagrams itself."""
-        self._drop_matched(c)
         if c.s_head is None:
             c.index = None
         ordinary = (
@@ -76,8 +75,8 @@ class Datagrams:
 
     def drop_stale(self, c: Connection) -> None:
         """What the secondary sent before the checkpoint, and nobody asked for, is of no use."""
-        while c.s_head is not None and (c.s_head.stale or c.s_head.gone):
-            self._drop_first(c)
+        while c.s_head is not None and c.s_head.stale:
+            self._take_secondary(c, c.s_head)
         self.refresh(c)
 
     def give_up_one(self, c: Connection) -> None:
@@ -103,7 +102,6 @@ class Datagrams:
         self._wait(c)
 
     def _partner(self, c: Connection, p: Frame) -> Frame | None:
-        self._drop_matched(c)
         s: Frame | None = c.s_head
         if s is None:
             return None
@@ -131,33 +129,18 @@ class Datagrams:
         s: Frame | None = c.s_head
         found = False
         while s is not None and not found:
-            if not s.gone:
-                found = equal(p, s)
-                self.context.tracing.datagrams(c, REASONS[c.kind][0], p, s, found)
+            found = equal(p, s)
+            self.context.tracing.datagrams(c, REASONS[c.kind][0], p, s, found)
             s = s.next
 
     def _take_secondary(self, c: Connection, s: Frame) -> None:
         """Use up a datagram of the secondary, wherever it stands in the queue."""
         if c.index is not None:
             found = c.index[digest(s)]
-            found.popleft()
+            found.remove(s)
             if not found:
                 del c.index[digest(s)]
-        if s is c.s_head:
-            self.engine.use_up(c)
-        else:
-            s.gone = True
-
-    def _drop_matched(self, c: Connection) -> None:
-        while c.s_head is not None and c.s_head.gone:
-            self.engine.use_up(c)
-
-    def _drop_first(self, c: Connection) -> None:
-        s = c.s_head
-        if c.index is not None and s is not None and not s.gone:
-            self._take_secondary(c, s)
-        else:
-            self.engine.use_up(c)
+        self.engine.take_out(c, s)
 
     def _wait(self, c: Connection) -> None:
         """The primary's oldest lacks a partner: while the secondary has others, the grace runs."""
@@ -175,7 +158,7 @@ class Datagrams:
     def _rival(self, c: Connection) -> Frame | None:
         """The secondary's oldest unmatched datagram of this epoch."""
         s: Frame | None = c.s_head
-        while s is not None and (s.gone or s.stale):
+        while s is not None and s.stale:
             s = s.next
         return s
 

@@ -77,7 +77,7 @@ class Frame:
     buf[start:end] is the frame, its virtio-net header first, behind `headroom` bytes of the link's framing;
     buf[data:data + size] its payload; `seq` the place of the first of these; `done` how many have left already;
     `parts` the fragments it came in, or None; `more` is set on a piece behind which others of the same frame follow;
-    `gone` on a datagram that was matched out of order; `stale` on what the secondary may have sent before the last
+    `stale` on what the secondary may have sent before the last
     checkpoint; `order` numbers those that are held, as they came, from 1. There is no __init__: C zeroes all of it, and
     frames are made by the million.
     """
@@ -95,7 +95,6 @@ class Frame:
     window = cython.declare(cython.uint, visibility="public")
     fin = cython.declare(cython.bint, visibility="public")
     more = cython.declare(cython.bint, visibility="public")
-    gone = cython.declare(cython.bint, visibility="public")
     stale = cython.declare(cython.bint, visibility="public")
     time = cython.declare(cython.double, visibility="public")
     order = cython.declare(cython.ulonglong, visibility="public")
@@ -841,6 +840,26 @@ class Engine:
         c.s_head = f.next
         if c.s_head is None:
             c.s_tail = None
+        f.next = None
+        self.unhold(c, 1, f)
+        if not f.more:
+            self.count(1, DROPPED, count_of(f), weight_of(f))
+        return 0
+
+    @cython.ccall
+    @cython.exceptval(-1)
+    def take_out(self, c: Connection, f: Frame) -> cython.int:
+        """`use_up` for one that may stand anywhere in the queue."""
+        front: Frame = c.s_head
+        if front is f:
+            return self.use_up(c)
+        while front is not None and front.next is not f:
+            front = front.next
+        if front is None:
+            raise ValueError("not in the queue")
+        front.next = f.next
+        if c.s_tail is f:
+            c.s_tail = front
         f.next = None
         self.unhold(c, 1, f)
         if not f.more:

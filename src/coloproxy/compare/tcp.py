@@ -210,7 +210,7 @@ class Tcp:
         while held is not None and distance(base, held.seq) < high:
             if held.stale and not (frame.stale and contradiction(frame, held, base, place, high) is None):
                 following = held.next
-                self._unlink_secondary(c, previous, held)  # the secondary has been made another one since
+                self.engine.take_out(c, held)  # the secondary has been made another one since
                 held = following
                 continue
             start = distance(base, held.seq)
@@ -247,18 +247,6 @@ class Tcp:
         if piece.next is None:
             c.s_tail = piece
         self.engine.hold(c, Side.SECONDARY, piece)
-
-    def _unlink_secondary(self, c: Connection, previous: Frame | None, piece: Frame) -> None:
-        """Drop a stored piece, wherever it stands in the queue."""
-        if previous is None:
-            self.engine.use_up(c)
-            return
-        previous.next, piece.next = piece.next, None
-        if c.s_tail is piece:
-            c.s_tail = previous
-        self.engine.unhold(c, Side.SECONDARY, piece)
-        if not piece.more:
-            self.context.drop(Side.SECONDARY, piece)
 
     # SYN, RST: where connections begin and end
 
