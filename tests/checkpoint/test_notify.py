@@ -139,3 +139,11 @@ def test_a_peer_that_asks_and_never_reads_is_an_error() -> None:
     it.notifier.connected()
     with pytest.raises(NotifyError, match="unread"):
         it.notifier.receive(framed(INIT) * 1000)
+
+
+def test_what_was_said_in_front_of_what_nobody_says_counts() -> None:
+    counting = Counting()
+    counting.notifier.connected()
+    with pytest.raises(NotifyError):
+        counting.notifier.receive(framed(CHECKPOINT) + b"GET / HTTP/1.1\r\n")
+    assert counting.checkpoints == 1

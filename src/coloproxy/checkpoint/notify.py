@@ -33,13 +33,16 @@ class Decoder:
         self._half = b""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages that are complete now. Raises NotifyError for a length that no message has."""
+        """The messages that are complete now; call it again, with nothing, until there are none. Raises NotifyError for
+        a length that no message has, if none is in front of it."""
         half = self._half + data
         messages = []
         at = 0
         while len(half) - at >= 4:
             (length,) = struct.unpack_from(">I", half, at)
             if not 1 <= length <= LONGEST:
+                if messages:
+                    break
                 raise NotifyError(f"a message of {length} bytes was announced; they have 1 to {LONGEST}")
             end = at + self._head + length
             if len(half) < end:
@@ -94,16 +97,22 @@ class Notifier:
         Raises NotifyError when the connection must end.
         """
         unknown = []
-        for message in self._decoder.feed(data):
-            if message == INIT:
-                self._send(INIT_REPLY)
-            elif message == CHECKPOINT:
-                self._pending = False
-                self.unsent = self.unsent.replace(encode(DO_CHECKPOINT), b"")
-                self._on_checkpoint()
-            else:
-                unknown.append(message)
+        while messages := self._decoder.feed(data):
+            unknown += [message for message in messages if not self._obey(message)]
+            data = b""
         return unknown
+
+    def _obey(self, message: bytes) -> bool:
+        """Do what a message says; whether it is one we know."""
+        if message == INIT:
+            self._send(INIT_REPLY)
+        elif message == CHECKPOINT:
+            self._pending = False
+            self.unsent = self.unsent.replace(encode(DO_CHECKPOINT), b"")
+            self._on_checkpoint()
+        else:
+            return False
+        return True
 
     def _send(self, message: bytes) -> None:
         self.unsent += encode(message)
