@@ -39,7 +39,8 @@ Role = Literal["primary_in", "secondary_in", "outdev", "notify_dev"]
 FULL = 4 << 20  # bytes waiting for the output's reader at which the inputs are no longer read
 EMPTY_ENOUGH = 1 << 20  # and at which they are again
 LENT = 48  # receive buffers in use at which what is held is copied out of them
-LAST_READS = 4  # reads of each input before a checkpoint is taken to be complete
+LAST_READS = 64  # reads of each input, at most, before a checkpoint is taken to be complete
+OVERFULL = 16 << 20  # bytes waiting for the output's reader at which not even a checkpoint has the inputs read
 LAST_WRITES = 0.5  # seconds that the output's reader has at the end
 
 
@@ -273,12 +274,18 @@ class Proxy:
     # Checkpoints
 
     def _checkpoint_completed(self) -> None:
-        """Both replicas are equal, and stand still: what they said before is in our sockets at the latest."""
+        """Both replicas are equal, and stand still: what they said before is in our sockets at the latest.
+
+        All of it is read, and the primary's released, though the reader of the output be slow. One that takes nothing
+        through many checkpoints must not fill the memory: what is not read then is compared afterwards, and a reason
+        for the next checkpoint if it is not equal.
+        """
         for each in self._inputs:
             for _ in range(LAST_READS):
-                if not self._read(each):
+                if self._outbox.pending > OVERFULL or not self._read(each):
                     break
         self._comparator.checkpoint_completed(self._clock.now())
+        self._outbox.add(self._comparator.take_output())
 
     # What is reported
 
