@@ -96,6 +96,9 @@ def test_what_is_given_on_the_command_line_wins(tmp_path: Path) -> None:
         ("[primary-in]\na = 1", ["primary-in"]),
         ('ack-rule = "hold"\nack_rule = "hold"', ["ack_rule", "twice"]),
         ("= 3", ["not valid TOML"]),
+        ('events = "a\\u0000b"', ["events"]),
+        ('evidence = "a\\u0000b"', ["evidence"]),
+        ('rules = ""', ["rules"]),
     ],
 )
 def test_a_file_that_is_no_good_is_refused_in_a_sentence_that_names_the_key(

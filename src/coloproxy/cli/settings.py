@@ -15,6 +15,7 @@ from coloproxy.link.address import Address, parse_address
 from coloproxy.link.proxy import Role
 
 ROLES: tuple[Role, ...] = ("primary_in", "secondary_in", "outdev", "notify_dev")
+PATHS = ("rules", "events", "evidence", "trace_file")
 
 
 class Settings(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,6 +108,9 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _convert(values: dict[str, Any], where: str) -> Settings:
+    for key in PATHS:
+        if isinstance(path := values.get(key), str) and (not path or "\0" in path):
+            raise ColoproxyError(f"{where}{_key(key)} = {path!r} is no good: it names no file.")
     try:
         return msgspec.convert(values, Settings)
     except msgspec.ValidationError as error:

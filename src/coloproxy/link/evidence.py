@@ -1,5 +1,6 @@
 """Evidence: the frames around each divergence, in a capture file that Wireshark opens."""
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -31,16 +32,18 @@ class EvidenceFolder:
         """Write one file; returns a sentence if that was not possible."""
         if self._number >= MOST_FILES:
             return f"evidence folder {self._path} has {MOST_FILES} files; no more are written"
-        self._number += 1
         divergence = evidence.divergence
-        path = self._path / f"{self._number:04}-{divergence.reason}.pcapng"
+        path = self._path / f"{self._number + 1:04}-{divergence.reason}.pcapng"
         unfinished = path.with_suffix(".pcapng.tmp")
         try:
             with open(unfinished, "wb") as file:
                 self._frames(PcapngWriter(file), evidence)
             unfinished.rename(path)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
             return f"evidence file {path}: {error.strerror}"
+        self._number += 1
         return None
 
     def _frames(self, writer: PcapngWriter, evidence: Evidence) -> None:
