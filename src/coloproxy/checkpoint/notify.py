@@ -36,7 +36,7 @@ class Decoder:
         """The messages that are complete now; call it again, with nothing, until there are none. Raises NotifyError for
         a length that no message has, if none is in front of it."""
         half = self._half + data
-        messages = []
+        messages: list[bytes] = []
         at = 0
         while len(half) - at >= 4:
             (length,) = struct.unpack_from(">I", half, at)
