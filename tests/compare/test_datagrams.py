@@ -206,3 +206,15 @@ def test_what_is_malformed_is_so_in_fragments_too(play: Make) -> None:
     assert account.malformed == {"udp_length": 1}
     assert account.primary.refused.frames == len(pieces)
     assert play().p(*pieces).left() == pieces
+
+
+def test_of_two_equal_datagrams_the_one_that_is_used_up_is_not_used_again(play: Make) -> None:
+    made = play(on_divergence="release").both(udp(b"before")).checkpoint()
+    made.s(udp(b"same"))  # this one may be of the epoch before, the next is not
+    made.after(0.1).s(udp(b"same")).p(udp(b"else")).after(0.1)
+    assert made.reasons == ["udp_payload"]
+    assert made.left() == [udp(b"before"), udp(b"else")]
+    assert made.p(udp(b"same")).left() == [udp(b"same")]
+    assert made.held == (0, 0)
+    made.p(udp(b"same"))
+    assert made.held == (1, 0)
