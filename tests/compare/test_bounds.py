@@ -101,3 +101,13 @@ def test_new_rules_hold_for_a_connection_that_only_one_side_has_begun(play: Make
     made.comparator.set_rules([Rule(ignore=("tcp_syn_options",))])  # type: ignore[arg-type]
     made.left()
     assert made.s(syn_ack(70000, options=syn_options(mss=1400))).left() == [syn_ack(70000)]
+
+
+@pytest.mark.parametrize("on_divergence", ["release", "alarm"])
+def test_where_nobody_checkpoints_nothing_is_left_of_all_that_came_before(play: Make, on_divergence: str) -> None:
+    made = play(on_divergence=on_divergence).both(syn_ack())
+    made.s(data(b"of the secondary alone")).p(syn_ack(5999), syn_ack(8999))
+    made.p(data(b"the third", 9000), data(b"another", 9000))  # contradicts itself: it goes on unverified
+    assert "tcp_overlap" in made.reasons
+    assert made.held == (0, 0)
+    assert known(made) == 1

@@ -4,6 +4,7 @@ One replica may do so before the other has; until that follows, each of the two 
 """
 
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 
 from coloproxy.compare.context import Context
 from coloproxy.compare.engine import Connection
@@ -45,9 +46,10 @@ class Incarnations:
         before = next((link for link in chain(self.engine.tcp.get(c.key)) if link.successor is c), None)
         if before is None:
             del self.beside[c]
-        elif before.p_moved:
-            before.s_moved = True
-            self._retire(before)
+        elif before.p_moved:  # and so all in front of it: the table's own first
+            for link in list(takewhile(lambda link: link is not c, chain(self.engine.tcp.get(c.key)))):
+                link.s_moved = True
+                self._retire(link)
         else:
             before.successor, before.s_moved = None, False
             self.forget(c)
