@@ -13,7 +13,7 @@ from contest import Contest
 from plays import Play
 
 SEED = os.environ.get("COLOPROXY_SEED", "1")
-RUNS = int(os.environ.get("COLOPROXY_RUNS", "200"))
+RUNS = int(os.environ.get("COLOPROXY_RUNS", "120"))
 NUMBERS = [int(os.environ["COLOPROXY_PLAY"])] if "COLOPROXY_PLAY" in os.environ else list(range(RUNS))
 
 
