@@ -112,3 +112,8 @@ def test_no_late_segments_at_all_do(seed: int, general: bool) -> None:
     assert made.after(10).divergences == []
     assert made.held == (0, 0)
     assert sum(end.flags & FIN for end, _ in made.packets())
+
+
+def test_a_segment_without_bytes_takes_the_place_of_none(play: Make) -> None:
+    made = renewed(play()).s(data(b"same words", 1004)).after(GRACE).s(data(b"", 1008))
+    assert made.p(data(b"same words", 1004)).left() == [data(b"same words", 1004)]

@@ -174,7 +174,7 @@ class Tcp:
 
     def _store(self, c: Connection, frame: Frame) -> None:
         """Keep what is new of a segment: the pieces of it that lie between and behind those that are here."""
-        if c.started and at_or_before(end_of(frame), c.verified):
+        if not frame.size + frame.fin or (c.started and at_or_before(end_of(frame), c.verified)):
             if frame.size:
                 self._waits_for_client(c)
                 self.context.tracing.compared_before(Side.SECONDARY)
