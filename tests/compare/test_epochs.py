@@ -65,6 +65,9 @@ def test_a_rst_does_not_and_confirms_none_once_the_secondary_has_said_more(play:
     made = renewed(play()).s(tcp(seq=1004, flags=RST)).after(GRACE).both(data(b"x", 1004)).p(reset)
     assert made.left() == [data(b"x", 1004)]
     assert made.s(reset).left() == [reset]
+    made = renewed(play()).s(tcp(seq=5, flags=RST, dport=7)).after(GRACE)
+    made.both(syn_ack(7000, dport=7)).both(data(b"begun", 7001, dport=7))
+    assert made.left() == [syn_ack(7000, dport=7), data(b"begun", 7001, dport=7)]
 
 
 def test_a_syn_of_which_the_primary_knows_nothing_does_not(play: Make) -> None:

@@ -3,6 +3,7 @@
 One replica may do so before the other has; until that follows, each of the two is on a connection of its own.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import takewhile
 
@@ -82,7 +83,8 @@ class Incarnations:
             return bool(syn.isn != packet.seq and not syn.stale)
         if side == Side.PRIMARY:
             return bool(c.started or c.p_acked or c.p_rst)
-        return bool(c.s_acked or c.s_rst or c.s_head is not None)
+        reset = c.s_rst and c.s_rst_time < math.inf  # and not perhaps in the old epoch
+        return bool(c.s_acked or reset or c.s_head is not None)
 
     def _succeed(self, c: Connection, side: Side) -> Connection:
         """Let one side go on to a new connection on the same key; the other follows with its own SYN."""
