@@ -1,10 +1,12 @@
-"""The comparator's clock: it stands still while frames are not read because the way out is blocked.
+"""The comparator's clock: it stands still while frames are not read, because the way out is blocked or the process is.
 
 A frame of the primary may wait in the comparator while the secondary's lies unread in its socket. That is our doing,
 not a divergence, so this time must not count as the frame's age.
 """
 
 import time
+
+LATE = 0.1  # seconds behind its time at which a loop wakes that was kept from working
 
 
 class Clock:
@@ -13,9 +15,18 @@ class Clock:
     def __init__(self) -> None:
         self._behind = 0.0
         self._stopped: float | None = None
+        self._shown = time.monotonic()
 
     def now(self) -> float:
-        return (time.monotonic() if self._stopped is None else self._stopped) - self._behind
+        self._shown = (time.monotonic() if self._stopped is None else self._stopped) - self._behind
+        return self._shown
+
+    def woke(self, due: float) -> None:
+        """The loop wakes, which was to do so at the time `due` at the latest. If it is much later, the process was
+        stopped, or waited for a disk, and did not read: that time does not count either."""
+        late = 0.0 if self._stopped is not None else time.monotonic() - self._behind - max(due, self._shown)
+        if late > LATE:
+            self._behind += late
 
     def stop(self) -> None:
         """Stand still from now on."""

@@ -40,12 +40,15 @@ class Loop:
         """Have a function called once."""
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), call))
 
-    def turn(self, deadline: float) -> None:
-        """Wait until something is ready or due, or it is `deadline` (monotonic), and handle all that is."""
+    def turn(self, deadline: float, woke: Callable[[], None] | None = None) -> None:
+        """Wait until something is ready or due, or it is `deadline` (monotonic); call `woke`, and handle all that is."""
         if self._timers:
             deadline = min(deadline, self._timers[0][0])
         wait = -1.0 if deadline == math.inf else max(0.0, deadline - time.monotonic())
-        for fd, events in self._epoll.poll(wait):
+        ready = self._epoll.poll(wait)
+        if woke is not None:
+            woke()
+        for fd, events in ready:
             watched = self._handlers.get(fd)
             if watched is not None:  # an earlier handler of this turn may have ended it
                 watched[1](events)

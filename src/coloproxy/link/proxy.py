@@ -135,8 +135,9 @@ class Proxy:
     def _turn(self) -> None:
         comparator = self._comparator
         deadline = comparator.next_deadline()
-        self.loop.turn(math.inf if deadline is None else self._clock.monotonic(deadline))
-        if deadline is not None and not self._full and self._clock.now() >= deadline:
+        due = math.inf if deadline is None else deadline
+        self.loop.turn(self._clock.monotonic(due), lambda: self._clock.woke(due))
+        if not self._full and self._clock.now() >= due:
             comparator.tick(self._clock.now())
         self._collect()
 

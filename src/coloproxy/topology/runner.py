@@ -95,7 +95,7 @@ class Runner:
     def _turn(self) -> None:
         dues = [each.deadline() for each in self._timed]
         due = min((when for when in dues if when is not None), default=math.inf)
-        self.loop.turn(math.inf if due == math.inf else self.clock.monotonic(due))
+        self.loop.turn(self.clock.monotonic(due), lambda: self.clock.woke(due))
         now = self.clock.now()
         if due <= now:
             for each, when in zip(self._timed, dues):
