@@ -74,6 +74,7 @@ class Proxy:
         self._clock = clock
         self._log = log
         self._evidence = evidence
+        log.attach(self.loop)
         self._peers = Peers(log.write, clock.now)
         self._pool = Pool()
         self._compact_at = LENT

@@ -42,6 +42,7 @@ class Runner:
         self.loop = Loop()
         self.clock = Clock()
         self._log = log
+        log.attach(self.loop)
         self._topology = topology
         self._pool = Pool()
         self._compact_at = LENT
