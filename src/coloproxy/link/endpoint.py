@@ -113,7 +113,11 @@ class Endpoint:
             return
         family, place = self._places[self._next_place]
         self._next_place = (self._next_place + 1) % len(self._places)
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError:  # no descriptors are left, or no such family is there
+            self._again()
+            return
         sock.setblocking(False)
         error = sock.connect_ex(place)
         if error == 0 and not to_itself(sock):

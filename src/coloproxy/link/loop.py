@@ -41,7 +41,7 @@ class Loop:
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), call))
 
     def turn(self, deadline: float, woke: Callable[[], None] | None = None) -> None:
-        """Wait until something is ready or due, or it is `deadline` (monotonic). Call `woke`, then handle all that is."""
+        """Wait until something is ready or due, or it is `deadline` (monotonic); call `woke`; handle all that is."""
         if self._timers:
             deadline = min(deadline, self._timers[0][0])
         wait = -1.0 if deadline == math.inf else max(0.0, deadline - time.monotonic())
