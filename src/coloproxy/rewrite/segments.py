@@ -202,8 +202,8 @@ class Segments:
             self._over(c)
 
     def refresh(self, c: Connection) -> None:
-        """Say whether the engine may take this connection's ordinary segments itself."""
-        c.fast = c.known and c.waiting is None and c.state in QUIET
+        """Say whether the engine may take this connection's ordinary segments itself: it makes no models."""
+        c.fast = c.known and c.model is not None and c.waiting is None and c.state in QUIET
 
 
 def is_syn(packet: Packet) -> bool:
