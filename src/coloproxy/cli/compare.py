@@ -1,5 +1,6 @@
 """`coloproxy compare`: the process that takes the place of QEMU's colo-compare."""
 
+import gc
 import signal
 import sys
 from pathlib import Path
@@ -153,6 +154,7 @@ def run(chosen: Settings) -> None:
     calls = {signal.SIGTERM: proxy.stop, signal.SIGINT: proxy.stop, signal.SIGUSR1: proxy.report_state}
     try:
         with Signals(proxy.loop, calls):
+            gc.freeze()  # what is here stays, and need not be searched for garbage again and again
             proxy.run()
     finally:
         proxy.loop.close()

@@ -1,5 +1,6 @@
 """`coloproxy run`: any topology of ports and elements, from a TOML file."""
 
+import gc
 import signal
 import sys
 from pathlib import Path
@@ -55,6 +56,7 @@ def work(topology: config.Topology, events: str | None) -> None:
     calls = {signal.SIGTERM: runner.stop, signal.SIGINT: runner.stop, signal.SIGUSR1: runner.report_state}
     try:
         with Signals(runner.loop, calls):
+            gc.freeze()  # what is here stays, and need not be searched for garbage again and again
             runner.run()
     finally:
         runner.loop.close()

@@ -53,6 +53,7 @@ MAX_EVENTS = 65536  # events that wait to be taken
 MAX_EVIDENCE = 64  # divergences whose frames wait to be taken
 EVIDENCE_FRAMES = 32  # frames of each side kept for one divergence
 ICMP_KINDS = (Kind.ICMP, Kind.ICMPV6)
+SIDES = tuple(Side)
 
 
 class Batch(Protocol):
@@ -273,7 +274,7 @@ class Comparator:
     def _general(
         self, side: int, buf: bytearray, start: int, end: int, vnet_len: int, headroom: int, lease: object, _now: float
     ) -> None:  # fmt: skip
-        side = Side(side)
+        side = SIDES[side]
         frame = Frame()
         frame.buf, frame.start, frame.end, frame.lease = buf, start, end, lease
         frame.headroom, frame.vnet_len, frame.time = headroom, vnet_len, self._context.now

@@ -53,7 +53,7 @@ def tcp_with_ack(frame: bytes, packet: Packet, ack: int, window: int) -> bytes:
     old = bytes(out[l4 + 8 : l4 + 12] + out[l4 + 14 : l4 + 16])
     new = struct.pack(">IH", ack, window)
     out[l4 + 8 : l4 + 12], out[l4 + 14 : l4 + 16] = new[:4], new[4:]
-    if not vnet.read(frame, packet.start, packet.vnet_len).needs_csum:
+    if not vnet.needs_csum(frame, packet.start, packet.vnet_len):
         (checksum,) = struct.unpack_from(">H", out, l4 + 16)
         struct.pack_into(">H", out, l4 + 16, update(checksum, old, new))
     return bytes(out)
@@ -110,7 +110,7 @@ def amend_checksum(buf: bytearray, packet: Packet, header: bytes) -> None:
 
     A partial checksum is left alone: it covers the pseudo-header, which a TCP header's fields do not change.
     """
-    if vnet.read(buf, packet.start, packet.vnet_len).needs_csum:
+    if vnet.needs_csum(buf, packet.start, packet.vnet_len):
         return
     l4 = packet.l4
     (checksum,) = struct.unpack_from(">H", buf, l4 + 16)
@@ -140,6 +140,6 @@ def _set_checksum(out: bytearray, packet: Packet, l4: int, partial: bool) -> Non
 def tcp_checksum_is_right(frame: bytes, packet: Packet) -> bool:
     """Whether the TCP checksum covers the segment; a partial one, whether it is the pseudo-header's sum."""
     pseudo = pseudo_header_sum(packet.src, packet.dst, PROTO_TCP, packet.l4_end - packet.l4)
-    if vnet.read(frame, packet.start, packet.vnet_len).needs_csum:
+    if vnet.needs_csum(frame, packet.start, packet.vnet_len):
         return bool(struct.unpack_from(">H", frame, packet.l4 + 16)[0] == pseudo)
     return internet_checksum(frame[packet.l4 : packet.l4_end], pseudo) == 0

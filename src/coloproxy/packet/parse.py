@@ -27,9 +27,11 @@ ICMP_ECHO = frozenset({0, 8})
 ICMPV6_ECHO = frozenset({128, 129})
 
 _U16 = struct.Struct(">H")
-_IPV4 = struct.Struct(">BxHHHxB")  # version and IHL, total length, identification, flags and offset, protocol
+# Version and IHL, total length, identification, flags and offset, protocol, addresses.
+_IPV4 = struct.Struct(">BxHHHxBxx4s4s")
 _TCP = struct.Struct(">HHIIBBH")
 _UDP = struct.Struct(">HHH")
+_PORTS = struct.Struct(">HH")
 _FRAGMENT = struct.Struct(">BxHI")
 
 
@@ -144,7 +146,7 @@ def _ipv4(buf: Buffer, p: Packet) -> None:
     room = p.end - l3
     if room < 20:
         raise Malformed("ipv4_header", f"{room} bytes are too few for an IPv4 header")
-    first, total, ident, flags, protocol = _IPV4.unpack_from(buf, l3)
+    first, total, ident, flags, protocol, src, dst = _IPV4.unpack_from(buf, l3)
     header = (first & 0x0F) * 4
     if first >> 4 != 4:
         raise Malformed("ipv4_version", f"the IPv4 header says version {first >> 4}")
@@ -153,7 +155,7 @@ def _ipv4(buf: Buffer, p: Packet) -> None:
     if total > room:
         raise Malformed("ipv4_total_length", f"the IPv4 total length is {total}, but {room} bytes are there")
     p.version, p.protocol = 4, protocol
-    p.src, p.dst = bytes(buf[l3 + 12 : l3 + 16]), bytes(buf[l3 + 16 : l3 + 20])
+    p.src, p.dst = src, dst
     p.l4, p.l4_end = l3 + header, l3 + total
     if flags & 0x3FFF:
         _fragment(p, Fragment(ident, (flags & 0x1FFF) * 8, bool(flags & 0x2000), protocol, p.l4, l3 + 9))
@@ -239,7 +241,7 @@ def _tcp(buf: Buffer, p: Packet) -> None:
         raise Malformed("tcp_data_offset", f"the TCP header length is {header}, the segment {size} bytes")
     p.kind = Kind.TCP
     p.payload, p.payload_end = p.l4 + header, p.l4_end
-    p.key = p.src + p.dst + bytes(buf[p.l4 : p.l4 + 4])
+    p.key = p.src + p.dst + _PORTS.pack(p.sport, p.dport)
 
 
 def _udp(buf: Buffer, p: Packet) -> None:
@@ -252,7 +254,7 @@ def _udp(buf: Buffer, p: Packet) -> None:
         raise Malformed("udp_length", f"the UDP length is {length}, the IP payload {size} bytes")
     p.kind = Kind.UDP
     p.payload, p.payload_end = p.l4 + 8, p.l4 + length
-    p.key = p.src + p.dst + bytes(buf[p.l4 : p.l4 + 4])
+    p.key = p.src + p.dst + _PORTS.pack(p.sport, p.dport)
 
 
 def _icmp(buf: Buffer, p: Packet, kind: Kind, echo: frozenset[int]) -> None:

@@ -37,6 +37,11 @@ class VnetHeader(NamedTuple):
         return _FIELDS.pack(*self).ljust(length, b"\0") if length else b""
 
 
+def needs_csum(buf: bytes | bytearray | memoryview, at: int, length: int) -> bool:
+    """Whether the header of `length` bytes at buf[at:] says that the checksum is no more than the pseudo-header's."""
+    return bool(length and buf[at] & NEEDS_CSUM)
+
+
 def read(buf: bytes | bytearray | memoryview, at: int, length: int) -> VnetHeader:
     """The header of `length` bytes at buf[at:]; an empty one for length 0."""
     return VnetHeader(*_FIELDS.unpack_from(buf, at)) if length else VnetHeader()

@@ -63,6 +63,11 @@ class Recovery:
         """The secondary says what the client has acknowledged: it is told so, as far as it has come."""
         self._answer(c, Source.SECONDARY, smin(c.client_ack, c.s_next), [])
 
+    @property
+    def ready(self) -> bool:
+        """Whether there are answers to be taken."""
+        return bool(self.answers[Source.PRIMARY] or self.answers[Source.SECONDARY])
+
     def take(self, source: Source) -> list[tuple[bytes, int]]:
         """The answers for a replica since the last call."""
         taken, self.answers[source] = self.answers[source], []

@@ -35,6 +35,7 @@ from coloproxy.rewrite.waiting import Waiting, WaitingRoom
 
 SCAN = 5.0  # seconds between looks for connections that have been silent for too long
 MAX_EVENTS = 4096  # events that wait to be taken
+SOURCES = tuple(Source)
 
 
 class Released(NamedTuple):
@@ -98,6 +99,11 @@ class Rewriter:
         kept = self._engine.translate(source, buf, array("I", (0, len(buf), vnet_len)), 1, now)  # type: ignore[arg-type]
         return bytes(buf) if kept else None
 
+    @property
+    def ready(self) -> bool:
+        """Whether `take_released` or `take_answers` has something to return."""
+        return self._recovery.ready or any(self._released)
+
     def take_released(self, source: Source) -> list[Released]:
         """The frames of a source that waited and may go on, since the last call, in order."""
         released = self._released[source][:]
@@ -123,8 +129,10 @@ class Rewriter:
 
     def next_deadline(self) -> float | None:
         """When `tick` should be called; None: not before something else happens."""
-        due = [self._waiting.deadline, self._scan_due if len(self._table) else None]
-        return min((d for d in due if d is not None), default=None)
+        scan, waiting = self._scan_due if len(self._table) else None, self._waiting.deadline
+        if scan is None or waiting is None:
+            return waiting if scan is None else scan
+        return min(scan, waiting)
 
     def tick(self, now: float) -> None:
         """Do what is due: give up on frames that have waited for too long, forget connections that are over."""
@@ -218,7 +226,7 @@ class Rewriter:
             self._malformed[malformed.reason] += 1
             return PASSED
         if packet.kind == Kind.TCP:
-            return self._segment(Source(source), packet, buf)
+            return self._segment(SOURCES[source], packet, buf)
         if packet.kind in ERRORS and source == Source.CLIENT:
             return self._icmp(packet, buf)
         if packet.fragment is not None and packet.protocol == PROTO_TCP:

@@ -24,7 +24,7 @@ class State(enum.IntEnum):
     TIME_WAIT = 9
 
 
-class Event(enum.Enum):
+class Event(enum.StrEnum):
     """What a segment that goes by means. A segment with an acknowledgement and a FIN is two events, in this order."""
 
     SYN_SENT = "sent SYN"

@@ -11,6 +11,7 @@ from coloproxy.packet.edit import amend_checksum
 from coloproxy.packet.parse import Packet
 from coloproxy.packet.serial import add
 from coloproxy.packet.tcpopts import SACK, TIMESTAMPS, blank_timestamps, options
+from coloproxy.packet.vnet import needs_csum
 from coloproxy.rewrite.engine import Connection
 
 ACK = 0x10
@@ -20,7 +21,7 @@ def to_secondary(c: Connection, packet: Packet, buf: bytearray) -> None:
     """Translate a segment of the client's. Without ACK it says no number of the replicas'."""
     if not packet.flags & ACK:
         return
-    header = bytes(buf[packet.l4 : packet.payload])
+    header = _summed(buf, packet)
     _shift(buf, packet.l4 + 8, c.offset)
     for kind, first, last in options(buf, packet.l4 + 20, packet.payload):
         if kind == SACK and (last - first) % 8 == 0:
@@ -33,7 +34,7 @@ def to_secondary(c: Connection, packet: Packet, buf: bytearray) -> None:
 
 def from_secondary(c: Connection, packet: Packet, buf: bytearray) -> None:
     """Translate a segment of the secondary's."""
-    header = bytes(buf[packet.l4 : packet.payload])
+    header = _summed(buf, packet)
     _shift(buf, packet.l4 + 4, -c.offset)
     for kind, first, last in options(buf, packet.l4 + 20, packet.payload):
         if kind == TIMESTAMPS and c.stamped and last - first == 8:
@@ -43,7 +44,7 @@ def from_secondary(c: Connection, packet: Packet, buf: bytearray) -> None:
 
 def strip_timestamps(packet: Packet, buf: bytearray) -> bool:
     """Take the timestamps option out of a SYN, whose length stays; whether there was one."""
-    header = bytes(buf[packet.l4 : packet.payload])
+    header = _summed(buf, packet)
     if not blank_timestamps(buf, packet.l4 + 20, packet.payload):
         return False
     _amend(buf, packet, header)
@@ -55,6 +56,13 @@ def _shift(buf: bytearray, at: int, by: int) -> None:
     struct.pack_into(">I", buf, at, add(number, by))
 
 
-def _amend(buf: bytearray, packet: Packet, header: bytes) -> None:
-    if buf[packet.l4 : packet.payload] != header:
+def _summed(buf: bytearray, packet: Packet) -> bytes | None:
+    """The TCP header as its checksum knows it; None where a partial one covers none of it."""
+    if needs_csum(buf, packet.start, packet.vnet_len):
+        return None
+    return bytes(buf[packet.l4 : packet.payload])
+
+
+def _amend(buf: bytearray, packet: Packet, header: bytes | None) -> None:
+    if header is not None and buf[packet.l4 : packet.payload] != header:
         amend_checksum(buf, packet, header)

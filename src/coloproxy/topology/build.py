@@ -185,9 +185,7 @@ class Wiring:
     def _reach(self, source: tuple[str, str]) -> Reach:
         path = list(self._path(source))
         ports = {each for each in path if isinstance(each, Port)}
-        # Only where it may say no need an element be asked whether it can be read for.
-        asked = [each for each in path if isinstance(each, tuple) and type(each[0]).readable is not Element.readable]
-        return Reach(ports, asked)
+        return Reach(ports, [each for each in path if isinstance(each, tuple) and each[0].gate(each[1]) is not None])
 
     def _in_order(self) -> list[Element]:
         """The elements, each behind those whose frames it gets. Raises ColoproxyError if there is a circle."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from coloproxy.compare import config as compare_config
@@ -95,8 +96,8 @@ class Comparing(Element):
     def _receive(self, side: Side, batch: Batch, now: float) -> None:
         self.comparator.receive_batch(side, bare(batch), now)
 
-    def readable(self, channel: str) -> bool:
-        return self.comparator.readable(Side[channel.upper()])
+    def gate(self, channel: str) -> Callable[[], bool]:
+        return partial(self.comparator.readable, Side[channel.upper()])
 
     def deadline(self) -> float | None:
         return self.comparator.next_deadline()

@@ -1,6 +1,6 @@
 """What an element is to those that join elements."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from coloproxy.compare.comparator import Batch
 from coloproxy.link.flow import Inlet, Sink, Take, frames_of
@@ -61,9 +61,9 @@ class Element:
         """Whether it will send on nothing more by itself, however long one waits."""
         return True
 
-    def readable(self, channel: str) -> bool:
-        """Whether what leads to this input should be read now."""
-        return True
+    def gate(self, channel: str) -> Callable[[], bool] | None:
+        """What says whether that which leads to this input should be read now; None: it always should."""
+        return None
 
     def counters(self) -> dict[str, int]:
         """What it counts, by name."""

@@ -44,12 +44,14 @@ class Rewriting(Element):
         return {label: self._taker(source, label) for label, source in SOURCES.items()}
 
     def _taker(self, source: Source, label: str) -> Take:
-        translate, outs = self.rewriter.translate, self.outs
+        rewriter, outs = self.rewriter, self.outs
+        translate = rewriter.translate
 
         def take(batch: Batch, now: float) -> None:
             count = batch.count
             translate(source, batch, now)
-            self.let_go(now)  # what waited goes in front of what has just come
+            if rewriter.ready:
+                self.let_go(now)  # what waited goes in front of what has just come
             if batch.count:
                 outs[label].batch(batch if batch.count == count else bare(batch), now)
 

@@ -14,6 +14,7 @@ from coloproxy.link.clock import Clock
 from coloproxy.link.log import EventLog
 from coloproxy.link.loop import Loop
 from coloproxy.link.playback import CapturePort
+from coloproxy.link.port import Port
 from coloproxy.rewrite.rewriter import Rewriter
 from coloproxy.rewrite.sources import Source
 from coloproxy.topology.build import Pieces, build
@@ -49,7 +50,15 @@ class Runner:
         self._stopping = False
         self.pieces: Pieces = build(topology, self.loop, self.clock, self._pool, log.write)
         self._finite = all(isinstance(port, CapturePort) for port in self.pieces.every_port if port.take is not None)
-        self._timed = [each for each in self.pieces.elements if type(each).deadline is not Element.deadline]
+        elements, ports = self.pieces.elements, self.pieces.every_port
+        # What a turn has to ask, and no more: most elements have nothing to say.
+        self._timed = [each for each in elements if type(each).deadline is not Element.deadline]
+        self._finishing = [each.finish for each in elements if type(each).finish is not Element.finish]
+        self._sending = [each.finish for each in ports if type(each).finish is not Port.finish]
+        self._gates = [
+            (port, reach.ports, [gate for element, channel in reach.inputs if (gate := element.gate(channel))])
+            for port, reach in self.pieces.reaches
+        ]
         self._comparing = [each for each in self.pieces.elements if isinstance(each, Comparing)]
         self._rewriting = [each for each in self.pieces.elements if isinstance(each, Rewriting)]
         for element in self._comparing:
@@ -108,10 +117,10 @@ class Runner:
         self._gate()
 
     def _pass_on(self, now: float) -> None:
-        for element in self.pieces.elements:
-            element.finish(now)
-        for port in self.pieces.every_port:
-            port.finish()
+        for finish in self._finishing:
+            finish(now)
+        for send in self._sending:
+            send()
 
     def _gate(self) -> None:
         """Read each port, unless what it leads to is full."""
@@ -120,10 +129,10 @@ class Runner:
             self.clock.stop()  # what waits meanwhile does not grow old
         else:
             self.clock.go_on()
-        for port, reach in self.pieces.reaches:
-            wanted = not (full and reach.ports.intersection(full))
-            for element, channel in reach.inputs:
-                wanted = wanted and element.readable(channel)
+        for port, reached, gates in self._gates:
+            wanted = not (full and reached.intersection(full))
+            for readable in gates:
+                wanted = wanted and readable()
             port.read_on(wanted)
 
     def _compact(self) -> None:
