@@ -1,5 +1,6 @@
 """TCP: what leaves, what waits, what diverges."""
 
+import struct
 from collections.abc import Callable
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from coloproxy.compare.rules import Rule
 from coloproxy.packet.edit import tcp_checksum_is_right
 from coloproxy.packet.parse import parse
+from coloproxy.packet.tcpopts import sack_blocks
 from support.frames import ACK, FIN, PSH, RST, SYN, syn_options, tcp, timestamp
 from support.play import Play
 
@@ -272,6 +274,19 @@ def test_clamp_tells_the_client_the_rest_when_the_secondary_catches_up(begun: Ma
     assert packet.payload == packet.payload_end
     assert tcp_checksum_is_right(frame, packet)
     assert play.comparator.accounting().made.frames == 1
+
+
+def test_what_the_secondary_alone_lacks_the_client_is_asked_for(begun: Make) -> None:
+    play = begun().p(data(b"x", ack=501)).s(data(b"x", ack=301))
+    play.left()
+    hole = b"\1\1\5\x12" + struct.pack(">IIII", 401, 501, 601, 701)  # the primary lacks the second block itself
+    ((packet, frame),) = play.s(tcp(seq=1001, ack=301, options=hole)).packets()
+    assert (packet.ack, packet.flags, packet.seq) == (301, ACK, 1001)
+    assert sack_blocks(frame, packet.l4 + 20, packet.payload) == [(401, 501)]
+    assert tcp_checksum_is_right(frame, packet)
+    assert play.s(tcp(seq=1001, ack=301)).packets()[0][0].window == packet.window  # RFC 5681, 2: a duplicate
+    assert play.s(tcp(seq=1001, ack=501)).packets()[0][0].ack == 501
+    assert play.s(tcp(seq=1001, ack=501)).left() == []  # now neither lacks anything that the other has
 
 
 def test_clamp_cuts_the_window_to_the_nearer_right_edge(begun: Make) -> None:

@@ -10,8 +10,9 @@ from coloproxy.compare.context import Context
 from coloproxy.compare.engine import Connection, Frame
 from coloproxy.compare.events import Side
 from coloproxy.packet.edit import tcp_part, tcp_pure_ack, tcp_with_ack
-from coloproxy.packet.parse import parse
-from coloproxy.packet.serial import add, before, distance, smin
+from coloproxy.packet.parse import Packet, parse
+from coloproxy.packet.serial import add, at_or_before, before, distance, smin
+from coloproxy.packet.tcpopts import sack_blocks
 
 SYN, ACK = 0x02, 0x10
 WORTH_TELLING = 2 * 1460  # bytes by which a window must have opened to be worth a frame (RFC 9293, 3.8.6.2.2)
@@ -92,6 +93,25 @@ class Acknowledgements:
             scaled and before(c.client_right, c.p_right)
         ):  # fmt: skip
             c.owes, c.template = c.p_head is not None and self.hold, None
+
+    def lacking(self, c: Connection, packet: Packet, frame: Frame) -> None:
+        """The secondary acknowledges the same again: it may lack what the primary has, whose acknowledgements do not
+        ask for it. The client is told, so that it sends that again soon (RFC 5681, 3.2; RFC 6675), and what came behind
+        it, as far as both have that.
+        """
+        told = c.client_acked and c.client_ack == frame.ack
+        if not (self.applies and c.p_acked and before(frame.ack, c.p_ack) and told and c.template is not None):
+            return
+        raw = bytes(frame.buf[frame.start : frame.end])
+        blocks = sack_blocks(frame.buf, packet.l4 + 20, packet.payload)
+        both = [(left, right) for left, right in blocks if at_or_before(right, c.p_ack)]
+        # The window stays as the client knows it, or this would be an update of it and no sign of loss.
+        known = c.p_scale >= 0 and c.s_scale >= 0
+        window = distance(c.client_ack, c.client_right) >> c.p_scale if known else c.template[2]
+        whole = parse(raw, 0, len(raw), frame.vnet_len)
+        self.context.make(
+            tcp_pure_ack(raw, whole, c.verified, frame.ack, min(max(window, 0), 0xFFFF), sack=both), frame.vnet_len
+        )  # fmt: skip
 
     def _waited(self, c: Connection, order: int) -> None:
         """Release, of the frames that arrived up to `order`, those that waited for what the secondary has now said."""

@@ -469,6 +469,8 @@ class Engine:
             seq = (seq - c.shift) & MASK
             if size and seq != c.s_next:
                 return GENERAL
+            if size == 0 and c.owes and c.s_acked and ack == c.s_ack and before(ack, c.p_ack):
+                return GENERAL  # perhaps it lacks something that the primary has
             right = (ack + (window << c.s_scale)) & MASK if c.s_scale >= 0 else 0
             progress = self.see_secondary(c, ack, right)
             if size == 0:

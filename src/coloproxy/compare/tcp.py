@@ -163,6 +163,7 @@ class Tcp:
             c.s_syn_time = math.inf if frame.stale else self.context.now
             c.s_scale = scale(c.s_syn)
         progress = False
+        repeats = c.s_acked and frame.ack == c.s_ack and frame.flags & (SYN | ACK) == ACK
         if frame.flags & ACK:
             shift = 0 if frame.flags & SYN else c.s_scale  # a SYN's window is not scaled (RFC 7323, 2.2)
             progress = self.engine.see_secondary(c, frame.ack, self.acks.edge(frame.ack, frame.window, shift))
@@ -170,6 +171,8 @@ class Tcp:
         self._store(c, frame)
         if first_syn:
             self._both_syns(c)
+        if repeats and not frame.size + frame.fin:
+            self.acks.lacking(c, packet, frame)
         return progress
 
     def _store(self, c: Connection, frame: Frame) -> None:

@@ -53,6 +53,16 @@ def syn_options(buf: Buffer, start: int, end: int) -> SynOptions:
     return SynOptions(mss, scale, sack, timestamps)
 
 
+def sack_blocks(buf: Buffer, start: int, end: int) -> list[tuple[int, int]]:
+    """(left edge, right edge) of each block of the SACK option in buf[start:end] (RFC 2018, 3)."""
+    return [
+        (int.from_bytes(buf[at : at + 4]), int.from_bytes(buf[at + 4 : at + 8]))
+        for kind, first, last in options(buf, start, end)
+        if kind == SACK and (last - first) % 8 == 0
+        for at in range(first, last, 8)
+    ]
+
+
 def timestamps(buf: Buffer, start: int, end: int) -> tuple[int, int] | None:
     """(TSval, TSecr) of the timestamps option in buf[start:end], if there is one."""
     for kind, first, last in options(buf, start, end):
