@@ -28,6 +28,18 @@ def test_a_segment_sent_again_with_a_later_acknowledgement_brings_that_to_the_cl
     assert [packet.ack for packet, _ in made.packets()] == [1, 501]
 
 
+def test_of_a_segment_sent_again_what_is_verified_leaves_at_once(play: Make) -> None:
+    """The client may lack just that, and the secondary be unable to send more before the client has it."""
+    made = play().s(data(b"he")).p(data(b"hello"))
+    made.left()
+    again = made.p(data(b"hello"))
+    ((packet, frame),) = again.packets()
+    assert (packet.seq, frame[packet.payload : packet.payload_end]) == (1000, b"he")
+    made.s(data(b"llo", 1002))
+    assert [(packet.seq, packet.payload_end - packet.payload) for packet, _ in made.packets()] == [(1000, 5), (1002, 3)]
+    assert made.held == (0, 0)
+
+
 @pytest.mark.parametrize("ours", [[(1000, 5), (1005, 5), (1000, 10)], [(1000, 10), (1000, 5), (1005, 5)],
                                   [(1005, 5), (1002, 8), (1000, 10), (1000, 2)]])  # fmt: skip
 def test_segments_held_in_any_cut_all_leave_and_by_place(play: Make, ours: list[tuple[int, int]]) -> None:

@@ -119,6 +119,9 @@ class Tcp:
                 covered = max(covered, distance(base, end_of(held)))
             held = held.next
         self._link_primary(c, self.engine.beginning(c, frame.seq), frame)
+        if c.started and low < 0:
+            self._waits_for_client(c)
+            self._part(c, frame, -low)
 
     def _link_primary(self, c: Connection, previous: Frame | None, frame: Frame) -> None:
         if previous is None:
@@ -352,12 +355,14 @@ class Tcp:
         waiting, self.engine.partials = self.engine.partials, []
         for c in waiting:
             c.partial = False
-            p = c.p_head
-            if p is None or c.diverged is not None or p.parts is not None or not self.context.config.prefix_release:
-                continue
-            ready = distance(p.seq, c.verified)
-            if p.done < ready < p.size:
-                self.acks.part(c, p, ready)
+            if c.p_head is not None:
+                self._part(c, c.p_head, distance(c.p_head.seq, c.verified))
+
+    def _part(self, c: Connection, p: Frame, ready: int) -> None:
+        """Let what is verified of a frame of the primary, its first `ready` bytes, leave in front of the rest."""
+        whole = p.parts is None and c.diverged is None and self.context.config.prefix_release
+        if whole and p.done < ready < p.size:
+            self.acks.part(c, p, ready)
 
     def refresh(self, c: Connection) -> None:
         """Say whether the engine may take this connection's ordinary segments itself."""
