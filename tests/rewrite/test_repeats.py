@@ -52,6 +52,31 @@ def test_an_end_of_the_stream_that_is_repeated_is_acknowledged_again(play: Play)
     assert [answer.ack for answer in answers(play)] == [P_ISN + 2 + OFFSET]
 
 
+def test_a_syn_that_the_client_has_acknowledged_and_is_repeated_is_acknowledged_again(play: Play) -> None:
+    assert answers(play) == []
+    play.s(S_SYN_ACK)
+    assert [(answer.seq, answer.ack) for answer in answers(play)] == [(C_ISN + 1, S_ISN + 1)]
+
+
+def test_while_the_client_has_not_acknowledged_it_a_syn_that_is_repeated_is_not() -> None:
+    play = Play()
+    play.c(client(seq=C_ISN, ack=0, flags=SYN))
+    play.p(P_SYN_ACK)
+    play.s(S_SYN_ACK, S_SYN_ACK)
+    assert answers(play) == []
+
+
+def test_a_secondary_that_says_nothing_is_acknowledged_again_when_the_primary_repeats_itself(play: Play) -> None:
+    hello = replica(b"hello", seq=P_ISN + 1)
+    play.p(hello)
+    assert answers(play) == []
+    play.p(hello)
+    assert [(answer.seq, answer.ack) for answer in answers(play)] == [(C_ISN + 1, S_ISN + 1)]
+    play.s(replica(b"hello", seq=S_ISN + 1))
+    play.p(hello)
+    assert answers(play) == []
+
+
 def blocks(play: Play, source: Source) -> list[list[tuple[int, int]]]:
     """The SACK blocks of each answer."""
     found = []

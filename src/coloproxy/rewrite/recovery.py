@@ -5,7 +5,8 @@ so asks for nothing. The rewriter sees what lies behind, and answers as a client
 client's acknowledgement again, with what came out of order. It does so once the client has all that lies in front of
 the gap, for the first byte that is not acknowledged is the one a duplicate acknowledgement asks for. And a secondary
 that repeats what the client has acknowledged to the primary is told so: its copy of that was lost, and the client, whom
-nothing of the secondary's reaches, will not send another.
+nothing of the secondary's reaches, will not send another. That may be the acknowledgement of its SYN, without which it
+says nothing at all; the primary's repetitions show it sooner than its own.
 
 All numbers here are the primary's.
 """
@@ -35,6 +36,8 @@ class Recovery:
         """Bytes seq..end of a replica came out of order, or fill a gap, or come once more."""
         place = next_of(c, side)
         if at_or_before(end, place):
+            if side == Source.PRIMARY and before(c.s_next, end):
+                self.behind(c)
             return
         if before(place, seq):
             c.gaps[side] = merged(c.gaps[side], seq, end)
@@ -58,6 +61,11 @@ class Recovery:
         blocks = c.gaps[side][-BLOCKS:][::-1] if c.sack else []
         for _ in range(1 if c.sack else DUPLICATES):
             self._answer(c, side, c.client_ack, blocks)
+
+    def behind(self, c: Connection) -> None:
+        """The primary repeats what the secondary has not said yet: that may lack the acknowledgement it waits for."""
+        if c.heard and c.s_said:
+            self.repeated(c)
 
     def repeated(self, c: Connection) -> None:
         """The secondary says what the client has acknowledged: it is told so, as far as it has come."""

@@ -182,6 +182,8 @@ class Segments:
         if is_syn(packet):
             if c.known and not c.raw_syn and packet.seq == c.s_isn:
                 from_secondary(c, packet, buf)
+                if c.heard and packet.flags & ACK and c.state not in OPENING:
+                    self.engine.recovery.repeated(c)
             return True
         if not c.known and c.s_isn is not None and c.state in OPENING:
             return False
