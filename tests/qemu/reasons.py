@@ -37,8 +37,9 @@ class Reason(Enum):
         "Acknowledgements of what only the primary has",
         "asks for a checkpoint when the primary acknowledges more than the secondary, if the primary's segment is the "
         "shorter one; if both segments are the same, it releases the acknowledgement as it is.",
-        "lowers the acknowledgement to what both have and tells the client the rest when the secondary catches up "
-        "(`ack-rule = clamp`), or keeps the frame until then (`hold`). Neither is a divergence.",
+        "lowers the acknowledgement to what both have, tells the client the rest when the secondary catches up, and "
+        "asks it for what the secondary alone lost (`ack-rule = clamp`), or keeps the frame until then (`hold`). "
+        "Neither is a divergence.",
         "The client must not discard bytes that the secondary still needs; a checkpoint for this is one too many.",
     )
     PURE_ACK = Difference(

@@ -2,7 +2,7 @@
 
 "clamp" lets a frame leave at once, its acknowledgement lowered to what both have and its window cut to the nearer
 right edge; what was held back is said later in a pure ACK of the comparator's own. "hold" keeps the frame until the
-secondary has caught up and alters nothing. A frame on captures (`isn = "relative"`) needs no such care.
+secondary has caught up, alters nothing and makes nothing. A frame on captures (`isn = "relative"`) needs no such care.
 """
 
 from coloproxy.compare.accounts import RELEASED
@@ -99,8 +99,8 @@ class Acknowledgements:
         ask for it. The client is told, so that it sends that again soon (RFC 5681, 3.2; RFC 6675), and what came behind
         it, as far as both have that.
         """
-        told = c.client_acked and c.client_ack == frame.ack
-        if not (self.applies and c.p_acked and before(frame.ack, c.p_ack) and told and c.template is not None):
+        told = c.client_acked and c.client_ack == frame.ack and c.template is not None
+        if self.hold or not (self.applies and c.p_acked and before(frame.ack, c.p_ack) and told):
             return
         raw = bytes(frame.buf[frame.start : frame.end])
         blocks = sack_blocks(frame.buf, packet.l4 + 20, packet.payload)

@@ -119,7 +119,7 @@ class Tcp:
                 covered = max(covered, distance(base, end_of(held)))
             held = held.next
         self._link_primary(c, self.engine.beginning(c, frame.seq), frame)
-        if c.started and low < 0:
+        if c.started and 0 < -low <= c.verified_bytes:  # what came before the first that was seen is not verified
             self._waits_for_client(c)
             self._part(c, frame, -low)
 
