@@ -289,6 +289,14 @@ def test_what_the_secondary_alone_lacks_the_client_is_asked_for(begun: Make) -> 
     assert play.s(tcp(seq=1001, ack=501)).left() == []  # now neither lacks anything that the other has
 
 
+def test_an_update_of_the_secondarys_window_is_no_sign_of_loss(begun: Make) -> None:
+    play = begun().p(data(b"x", ack=501)).s(data(b"x", ack=301, window=60000))
+    ((packet, _),) = play.packets()
+    ((update, _),) = play.s(tcp(seq=1001, ack=301, window=65535)).packets()
+    assert update.ack == 301
+    assert update.window > packet.window
+
+
 def test_clamp_cuts_the_window_to_the_nearer_right_edge(begun: Make) -> None:
     play = begun().p(data(b"x", ack=501, window=1000)).s(data(b"x", ack=501, window=600))
     ((packet, _),) = play.packets()

@@ -94,16 +94,18 @@ class Acknowledgements:
         ):  # fmt: skip
             c.owes, c.template = c.p_head is not None and self.hold, None
 
-    def lacking(self, c: Connection, packet: Packet, frame: Frame) -> None:
+    def lacking(self, c: Connection, packet: Packet, frame: Frame, opened: bool) -> None:
         """The secondary acknowledges the same again: it may lack what the primary has, whose acknowledgements do not
         ask for it. The client is told, so that it sends that again soon (RFC 5681, 3.2; RFC 6675), and what came behind
-        it, as far as both have that.
+        it, as far as both have that. opened: its window is another one, so that this is a sign of loss only with SACK.
         """
         told = c.client_acked and c.client_ack == frame.ack and c.template is not None
         if self.hold or not (self.applies and c.p_acked and before(frame.ack, c.p_ack) and told):
             return
         raw = bytes(frame.buf[frame.start : frame.end])
         blocks = sack_blocks(frame.buf, packet.l4 + 20, packet.payload)
+        if opened and not blocks:
+            return
         both = [(left, right) for left, right in blocks if at_or_before(right, c.p_ack)]
         # The window stays as the client knows it, or this would be an update of it and no sign of loss.
         known = c.p_scale >= 0 and c.s_scale >= 0

@@ -175,7 +175,7 @@ class Tcp:
         if first_syn:
             self._both_syns(c)
         if repeats and not frame.size + frame.fin:
-            self.acks.lacking(c, packet, frame)
+            self.acks.lacking(c, packet, frame, progress)
         return progress
 
     def _store(self, c: Connection, frame: Frame) -> None:
