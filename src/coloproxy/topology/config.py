@@ -213,12 +213,13 @@ def load(path: Path) -> Topology:
 
 def convert(table: dict[str, Any], where: str) -> Topology:
     """A topology from its table. Raises ColoproxyError."""
-    plain: Topology = _one({**table, "port": {}, "element": {}}, Topology, where)
+    plain: Topology = convert_one({**table, "port": {}, "element": {}}, Topology, where)
     port = {
-        name: _one(each, PortConfig, f"{where}: port {name}") for name, each in _section(table, "port", where).items()
+        name: convert_one(each, PortConfig, f"{where}: port {name}")
+        for name, each in _section(table, "port", where).items()
     }
     element = {
-        name: _one(each, ElementConfig, f"{where}: element {name}")
+        name: convert_one(each, ElementConfig, f"{where}: element {name}")
         for name, each in _section(table, "element", where).items()
     }
     for name in port:
@@ -237,7 +238,8 @@ def _section(table: dict[str, Any], key: str, where: str) -> dict[str, Any]:
     return section
 
 
-def _one(value: Any, kind: Any, where: str) -> Any:
+def convert_one(value: Any, kind: Any, where: str) -> Any:
+    """A value of this type from what TOML says. Raises ColoproxyError, naming the key."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:

@@ -1,9 +1,6 @@
 """A topology at work: ports and elements made from its file, wired, and kept going on one event loop."""
 
-import math
 import time
-from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 
@@ -14,19 +11,16 @@ from coloproxy.link.clock import Clock
 from coloproxy.link.log import EventLog
 from coloproxy.link.loop import Loop
 from coloproxy.link.playback import CapturePort
-from coloproxy.link.port import Port
 from coloproxy.rewrite.rewriter import Rewriter
 from coloproxy.rewrite.sources import Source
 from coloproxy.topology.build import Pieces, build
 from coloproxy.topology.comparing import Comparing
 from coloproxy.topology.config import Topology
 from coloproxy.topology.control import Command, Control
-from coloproxy.topology.element import Element
 from coloproxy.topology.plain import Switch
 from coloproxy.topology.rewriting import Rewriting
+from coloproxy.topology.works import Works
 
-LENT = 64  # receive buffers in use at which what is held is copied out of them
-LAST_READS = 4  # reads of each port before a checkpoint is taken to be complete
 LAST_WRITES = 0.5  # seconds that those who read have at the end
 
 
@@ -45,21 +39,12 @@ class Runner:
         self._log = log
         log.attach(self.loop)
         self._topology = topology
-        self._pool = Pool()
-        self._compact_at = LENT
         self._stopping = False
-        self.pieces: Pieces = build(topology, self.loop, self.clock, self._pool, log.write)
+        pool = Pool()
+        self.pieces: Pieces = build(topology, self.loop, self.clock, pool, log.write)
+        self._works = Works(self.pieces, self.loop, self.clock, pool)
         self._finite = all(isinstance(port, CapturePort) for port in self.pieces.every_port if port.take is not None)
-        elements, ports = self.pieces.elements, self.pieces.every_port
-        # What a turn has to ask, and no more: most elements have nothing to say.
-        self._timed = [each for each in elements if type(each).deadline is not Element.deadline]
-        self._finishing = [each.finish for each in elements if type(each).finish is not Element.finish]
-        self._sending = [each.finish for each in ports if type(each).finish is not Port.finish]
-        self._gates = [
-            (port, reach.ports, [gate for element, channel in reach.inputs if (gate := element.gate(channel))])
-            for port, reach in self.pieces.reaches
-        ]
-        self._comparing = [each for each in self.pieces.elements if isinstance(each, Comparing)]
+        self._comparing = self._works.comparing
         self._rewriting = [each for each in self.pieces.elements if isinstance(each, Rewriting)]
         for element in self._comparing:
             element.completed = self._checkpoint_completed
@@ -69,25 +54,13 @@ class Runner:
 
     def run(self) -> None:
         """Work until stopped, then sum up."""
-        opened: list[Any] = []
-        try:
-            for each in self._openers():
-                opened.append(each)
-                each.open()
+        control = () if self._control is None else (self._control,)
+        with self._works.opened(*control):
             self._log.write(Running(time=self.clock.now(), name=self._topology.name, ports=list(self.pieces.ports)))
-            self._gate()
+            self._works.gate()
             while not (self._stopping or self._played()):
-                self._turn()
+                self._works.turn()
             self._finish()
-        finally:
-            for each in reversed(opened):
-                each.close()
-
-    def _openers(self) -> Iterable[Any]:
-        yield from self.pieces.elements
-        yield from self.pieces.every_port
-        if self._control is not None:
-            yield self._control
 
     def stop(self) -> None:
         """End `run` after this turn."""
@@ -102,49 +75,11 @@ class Runner:
             and not any(port.pending for port in self.pieces.every_port)
         )
 
-    def _turn(self) -> None:
-        dues = [each.deadline() for each in self._timed]
-        due = min((when for when in dues if when is not None), default=math.inf)
-        self.loop.turn(self.clock.monotonic(due), lambda: self.clock.woke(due))
-        now = self.clock.now()
-        if due <= now:
-            for each, when in zip(self._timed, dues):
-                if when is not None and when <= now:
-                    each.tick(now)
-        self._pass_on(now)
-        if self._pool.lent > self._compact_at:
-            self._compact()
-        self._gate()
-
-    def _pass_on(self, now: float) -> None:
-        for finish in self._finishing:
-            finish(now)
-        for send in self._sending:
-            send()
-
-    def _gate(self) -> None:
-        """Read each port, unless what it leads to is full."""
-        full = [port for port in self.pieces.every_port if port.full]
-        if full:
-            self.clock.stop()  # what waits meanwhile does not grow old
-        else:
-            self.clock.go_on()
-        for port, reached, gates in self._gates:
-            wanted = not (full and reached.intersection(full))
-            for readable in gates:
-                wanted = wanted and readable()
-            port.read_on(wanted)
-
-    def _compact(self) -> None:
-        for element in self._comparing:
-            element.compact()
-        self._compact_at = max(LENT, 2 * self._pool.lent)
-
     def _finish(self) -> None:
         """Give those who read a last chance to take what was released, and sum up."""
         for port, _ in self.pieces.reaches:
             port.read_on(False)
-        self._pass_on(self.clock.now())
+        self._works.pass_on(self.clock.now())
         end = time.monotonic() + LAST_WRITES
         while any(port.pending and port.connected for port in self.pieces.every_port) and time.monotonic() < end:
             self.loop.turn(end)
@@ -170,10 +105,7 @@ class Runner:
 
     def _checkpoint_completed(self) -> None:
         """The secondary is a copy of the primary, and both stand still: what they said before is on its way to us."""
-        for port, _ in self.pieces.reaches:
-            for _ in range(LAST_READS):
-                if not port.read():
-                    break
+        self._works.drain()
         now = self.clock.now()
         for element in self._comparing:
             element.comparator.checkpoint_completed(now)
