@@ -16,6 +16,7 @@ import typer
 from coloproxy.cli import app
 from coloproxy.cli.settings import Settings, settings
 from coloproxy.compare.rules import load_rules
+from coloproxy.guest.config import load as guest
 from coloproxy.topology.config import load as topology
 from coloproxy.trace import Tracer, apply_options, load
 from support.pages import DOCS, PAGES, ROOT, blocks, commands, program
@@ -71,6 +72,8 @@ def test_every_toml_file_shown_loads(page: str, text: str, tmp_path: Path) -> No
         assert load_rules(file)
     elif "wires" in tomllib.loads(text):
         topology(file)
+    elif "guest" in tomllib.loads(text):
+        guest(file)
     else:
         settings({}, file).addresses()
 

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from coloproxy.cli import lab, trace
+from coloproxy.cli import guest, lab, trace
 from coloproxy.cli.compare import compare
 from coloproxy.cli.demo import demo
 from coloproxy.cli.diff import diff
@@ -24,6 +24,7 @@ app.command()(diff)
 app.add_typer(trace.app, name="trace")
 app.command()(run)
 app.add_typer(lab.app, name="lab")
+app.add_typer(guest.app, name="guest")
 app.command()(demo)
 app.command()(doctor)
 

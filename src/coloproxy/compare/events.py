@@ -293,6 +293,52 @@ class TopologySummary(TopologyState, frozen=True, kw_only=True, tag="topology_su
     cpu_seconds: float = 0.0
 
 
+class AgentChanged(msgspec.Struct, frozen=True, kw_only=True, tag="agent_changed", tag_field="event"):
+    """A guest's agent is in another state: `happened` names what brought it there, `detail` says more."""
+
+    time: float
+    guest: str
+    host: str
+    before: str
+    after: str
+    happened: str
+    detail: str = ""
+
+
+class CopyProgress(msgspec.Struct, frozen=True, kw_only=True, tag="copy_progress", tag_field="event"):
+    """How far the first copy of a guest's memory has come, in bytes."""
+
+    time: float
+    guest: str
+    transferred: int
+    remaining: int
+    total: int
+
+
+class GuestCheckpoint(msgspec.Struct, frozen=True, kw_only=True, tag="guest_checkpoint", tag_field="event"):
+    """A checkpoint of a guest was made. `asked` counts what asked for it; `took` is seconds from the first request
+    until the primary ran again, `paused` seconds for which it stood still."""
+
+    time: float
+    guest: str
+    number: int
+    asked: dict[str, int]
+    took: float
+    paused: float
+
+
+class TakenOver(msgspec.Struct, frozen=True, kw_only=True, tag="taken_over", tag_field="event"):
+    """A guest goes on on this host alone. `steps` are seconds from when the other side counted as lost, in order."""
+
+    time: float
+    guest: str
+    host: str
+    role: str
+    why: str
+    generation: int
+    steps: dict[str, float]
+
+
 Event = (
     Divergence
     | CheckpointRequested
@@ -309,4 +355,8 @@ Event = (
     | Running
     | TopologyState
     | TopologySummary
+    | AgentChanged
+    | CopyProgress
+    | GuestCheckpoint
+    | TakenOver
 )

@@ -14,6 +14,7 @@ frames and for the secondary's. What `translate` keeps back, for the numbers are
 import weakref
 from array import array
 from collections import Counter, deque
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from coloproxy import trace
@@ -181,6 +182,17 @@ class Rewriter:
         self._segments.tracking = survivor is None
         if survivor is not None:
             tracing.failover(survivor.label, len(self._table))
+
+    # What it knows
+
+    def connections(self) -> Iterator[Connection]:
+        """All connections that are tracked."""
+        return iter(self._table)
+
+    def know(self, c: Connection) -> None:
+        """Track a connection that another rewriter has learned the numbers of, unless one of its key is known."""
+        if c.key not in self._engine.by_replica:
+            self._engine.add(c)
 
     # What it is doing
 

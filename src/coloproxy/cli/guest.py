@@ -1,0 +1,220 @@
+"""`coloproxy guest`: a QEMU guest that survives its host."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.table import Table
+
+from coloproxy.errors import ColoproxyError
+from coloproxy.link.log import EventLog
+from coloproxy.link.signals import Signals
+
+if TYPE_CHECKING:
+    from coloproxy.guest.config import File as GuestFile
+
+START = 10.0  # seconds for an agent, and for QEMU, to start
+SLOW = 60.0
+
+app = typer.Typer(help="A QEMU guest with a second copy in step: protect it, fail over.", no_args_is_help=True)
+FileName = Annotated[Path, typer.Argument(help="The guest's file.", show_default=False, metavar="FILE")]
+console = Console(highlight=False)
+
+
+@contextlib.contextmanager
+def extra() -> Iterator[None]:
+    """Say what is missing if it is."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ColoproxyError(f"the package {error.name} is missing: pip install 'coloproxy[guest]'.") from None
+
+
+def load(path: Path) -> "GuestFile":
+    from coloproxy.guest import config
+
+    return config.load(path)
+
+
+@app.command()
+def sample(folder: Annotated[Path, typer.Argument(help="Where to make it.", show_default=False)]) -> None:
+    """Make a small guest and its file, to try it all out on this machine."""
+    with extra():
+        from coloproxy.guest import sample as samples
+    print(samples.make(folder))
+
+
+@app.command()
+def agent(
+    file: FileName,
+    host: Annotated[str, typer.Option(help="Which of the file's hosts this is.", show_default=False)],
+    events: Annotated[
+        str | None, typer.Option(help="A file for events; - for standard output. Default: in the file's folder.")
+    ] = None,
+) -> None:
+    """Be a host's agent: keep its QEMU, its part of the guest's network, and the connection to the other agent.
+
+    SIGTERM ends the agent, not the guest, which is found again by the next one.
+    """
+    guest = load(file)
+    with extra():
+        from coloproxy.guest.agent import Agent
+    place = guest.place(host) if host in guest.host else None
+    if place is not None:
+        place.mkdir(parents=True, exist_ok=True)
+    log = EventLog(events or (str(place / "events.jsonl") if place is not None else None))
+    try:
+        made = Agent(guest, host, log)
+        with Signals(made.loop, {signal.SIGTERM: made.stop, signal.SIGINT: made.stop}):
+            made.run()
+    finally:
+        log.close()
+
+
+@app.command()
+def up(file: FileName) -> None:
+    """Start the guest, and protect it.
+
+    Where both hosts are this machine, their networks and agents are made first; otherwise an agent must run on each.
+    """
+    guest = load(file)
+    with extra():
+        from coloproxy.guest import client, here
+    if guest.here is not None and not client.statuses(guest):
+        here.make(guest)
+        for host in guest.host:
+            here.start(guest, file.resolve(), host)
+        waiting(lambda: len(client.statuses(guest)) == 2, START, "the agents do not answer", guest)
+    found = client.statuses(guest)
+    if not found:
+        raise ColoproxyError("no agent answers here; start one: coloproxy guest agent FILE --host NAME.")
+    host = next((name for name, status in found.items() if status["role"] == "primary"), next(iter(found)))
+    if found[host]["role"] != "primary":
+        client.ask(guest, host, "up")
+        client.until(guest, host, {"alone"}, START, not_in=frozenset({"failed", "waiting"}))
+        console.print(f"{host}: the guest runs")
+    _protect(guest, host)
+
+
+@app.command()
+def protect(file: FileName) -> None:
+    """Make a new secondary on the other host."""
+    guest = load(file)
+    with extra():
+        from coloproxy.guest import client
+    _protect(guest, client.having(guest, "primary"))
+
+
+def _protect(guest: "GuestFile", host: str) -> None:
+    from coloproxy.guest import client
+
+    if client.ask(guest, host, "status")["state"] in ("protected", "checkpointing"):
+        console.print(f"{host}: the guest is protected")
+        return
+    begin = time.monotonic()
+    other = guest.other(host)
+    waiting(lambda: client.ask(guest, host, "status")["peer"] in ("waiting", "failed"), START,
+            f"the agent of {other} does not come", guest)  # fmt: skip
+    if client.ask(guest, host, "status")["state"] == "alone":
+        client.ask(guest, host, "protect")
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(f"{host} -> {other}: memory", total=None)
+        end = begin + SLOW
+        while (status := client.ask(guest, host, "status"))["state"] == "copying" and time.monotonic() < end:
+            if copy := status["copy"]:
+                progress.update(task, total=copy["total"], completed=copy["total"] - copy["remaining"])
+            time.sleep(0.05)
+    if status["state"] not in ("protected", "checkpointing"):
+        raise ColoproxyError(f"{host} is {status['state']}, not protected; see {guest.place(host) / 'events.jsonl'}.")
+    console.print(f"{host}: the guest is protected by {other}, after {time.monotonic() - begin:.2f} s")
+
+
+@app.command()
+def status(file: FileName) -> None:
+    """Say how things stand on the hosts whose agents answer here."""
+    guest = load(file)
+    with extra():
+        from coloproxy.guest import client
+    found = client.statuses(guest)
+    if not found:
+        raise ColoproxyError("no agent answers here.")
+    table = Table(box=box.SIMPLE)
+    for title in ("host", "state", "other", "lease", "checkpoints", "differences", "QEMU"):
+        table.add_column(title)
+    for host, each in found.items():
+        table.add_row(
+            host, each["state"], each["peer"] or "not there", str(each["generation"]), str(each["checkpoints"]),
+            str(each["divergences"]), f"{each['qemu']} {each['accelerator']}",
+        )  # fmt: skip
+    console.print(table)
+
+
+@app.command()
+def checkpoint(file: FileName) -> None:
+    """Make the secondary equal now."""
+    guest = load(file)
+    with extra():
+        from coloproxy.guest import client
+    host = client.having(guest, "primary")
+    before = client.ask(guest, host, "status")["checkpoints"]
+    client.ask(guest, host, "checkpoint")
+    waiting(lambda: client.ask(guest, host, "status")["checkpoints"] > before, START, "no checkpoint was made", guest)
+    made = client.ask(guest, host, "status")["checkpoint"]
+    console.print(f"{host}: checkpoint after {1000 * made['took']:.1f} ms, paused {1000 * made['paused']:.1f} ms")
+
+
+@app.command()
+def failover(file: FileName) -> None:
+    """Have the secondary go on, without the primary."""
+    guest = load(file)
+    with extra():
+        from coloproxy.guest import client
+    found = client.statuses(guest)
+    host = next((name for name, each in found.items() if each["role"] == "secondary"), None)
+    primary = next((name for name, each in found.items() if each["role"] == "primary"), None)
+    if host is None and primary is None:
+        raise ColoproxyError("no guest is here.")
+    client.ask(guest, primary or host or "", "failover")
+    if host is not None:
+        client.until(guest, host, {"alone", "copying", "protected"}, START, not_in=frozenset({"failed", "waiting"}))
+        taken = client.ask(guest, host, "status")["takeover"]
+        console.print(f"{host}: the guest lives here now")
+        for step, seconds in taken["steps"].items():
+            console.print(f"  {1000 * seconds:7.1f} ms  {step}")
+
+
+@app.command()
+def down(file: FileName) -> None:
+    """End the guest; where both hosts are this machine, their agents and networks too."""
+    guest = load(file)
+    with extra():
+        from coloproxy.guest import client, here
+    found = client.statuses(guest)
+    for host, each in found.items():
+        if each["role"] == "primary":
+            client.ask(guest, host, "down")
+            client.until(guest, host, {"waiting"}, START)
+    if guest.here is not None:
+        for host in client.statuses(guest):
+            client.ask(guest, host, "down")
+            client.ask(guest, host, "stop")
+        here.remove(guest)
+    elif not found:
+        raise ColoproxyError("no agent answers here.")
+
+
+def waiting(done: Callable[[], bool], seconds: float, why: str, guest: "GuestFile") -> None:
+    """Wait for something. Raises ColoproxyError if it does not come."""
+    end = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > end:
+            raise ColoproxyError(f"{why}; see what is in {guest.folder}.")
+        time.sleep(0.02)

@@ -1,0 +1,1 @@
+"""A pair of QEMU guests: protected, failed over, protected again."""

@@ -1,0 +1,111 @@
+"""QEMU's COLO over its monitor: what to say in which order, and what its events mean."""
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from coloproxy.guest.channel import NAME, Channel
+from coloproxy.guest.monitor import Monitor
+
+NEVER = 86_400_000  # milliseconds between checkpoints that QEMU makes by itself
+FAST = 10 << 30  # bytes a second that a copy may take
+DOWNTIME = 50  # milliseconds for which the guest may stand still at the end of the first copy
+MIGRATION = {"type": "migration"}
+LEAVE_AGAIN = 0.5  # seconds after which leaving is tried again
+
+Failed = Callable[[str], None]
+
+
+class Colo:
+    """One QEMU's part in a pair. `active`: it is in step with another; `left`: it has been, and is no more;
+    `secondary`: the other is the primary."""
+
+    def __init__(self, monitor: Monitor, failed: Failed) -> None:
+        self.monitor = monitor
+        self._failed = failed
+        self.active = False
+        self.left = False
+        self.secondary = False
+        self._on_left: Callable[[], None] | None = None
+        self._channel: Channel | None = None
+
+    def prepare(self, then: Callable[[], None]) -> None:
+        """Allow COLO, and events about copies."""
+        capabilities = [{"capability": name, "state": True} for name in ("x-colo", "events")]
+        parameters = {"x-checkpoint-delay": NEVER, "max-bandwidth": FAST, "downtime-limit": DOWNTIME}
+        self._do("migrate-set-capabilities", {"capabilities": capabilities}, lambda: self._do(
+            "migrate-set-parameters", parameters, then))  # fmt: skip
+
+    def copy(self, channel: Channel, sock: socket.socket) -> None:
+        """Begin to copy the guest's memory to whoever is at the other end, and stay in step from then on."""
+        self.active = self.left = self.secondary = False
+        self._channel = channel
+        self.monitor.give(sock.fileno(), NAME)
+        self._do("migrate", {"uri": f"fd:{NAME}"}, lambda: None)
+
+    def receive(self, channel: Channel, sock: socket.socket) -> None:
+        """Have the guest's memory come from there."""
+        self.secondary = True
+        self._channel = channel
+        self.monitor.give(sock.fileno(), NAME)
+        self._do("migrate-incoming", {"uri": f"fd:{NAME}"}, lambda: None)
+
+    def checkpoint(self) -> None:
+        """Setting the delay, even to what it is, begins a checkpoint at once."""
+        self.monitor.execute("migrate-set-parameters", {"x-checkpoint-delay": NEVER})
+
+    def break_off(self) -> None:
+        """Close the channel to the other QEMU, which may hang: that ends COLO, and says so by COLO_EXIT."""
+        if self._channel is not None:
+            self._channel.shut()
+            self._channel = None
+        self.monitor.execute("yank", {"instances": [MIGRATION]})
+
+    def cancel(self) -> None:
+        """Give up a first copy."""
+        self.break_off()
+        self.monitor.execute("migrate_cancel")
+
+    def go_on_alone(self, then: Callable[[], None]) -> None:
+        """Leave COLO as the one that lives, and call when the guest runs.
+
+        A secondary first says COLO_EXIT: what it loads after it was told who lives could not be told from a checkpoint.
+        A primary that has nothing to send does not notice that the channel is closed, and says nothing.
+        """
+
+        def leave() -> None:
+            self.monitor.execute("x-colo-lost-heartbeat", None, lambda *_: self._when_running(then))
+
+        self.break_off()
+        if self.secondary and self.active and not self.left:
+            self._on_left = leave
+        else:
+            leave()
+
+    def _when_running(self, then: Callable[[], None]) -> None:
+        def told(status: Mapping[str, Any] | None, why: str | None) -> None:
+            if why is not None:
+                self._failed(f"query-status: {why}")
+            elif status is not None and status.get("running"):
+                self.active = False
+                then()
+            else:
+                self._when_running(then)
+
+        self.monitor.execute("query-status", None, told)
+
+    def exited(self) -> None:
+        """QEMU's COLO_EXIT: its checkpointing is over, and it waits to be told who lives."""
+        self.left = True
+        if self._on_left is not None:
+            call, self._on_left = self._on_left, None
+            call()
+
+    def _do(self, command: str, arguments: Mapping[str, Any], then: Callable[[], None]) -> None:
+        def told(_: object, why: str | None) -> None:
+            if why is not None:
+                self._failed(f"{command}: {why}")
+            else:
+                then()
+
+        self.monitor.execute(command, arguments, told)

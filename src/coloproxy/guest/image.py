@@ -1,0 +1,139 @@
+"""A guest small enough to be started anywhere: this machine's Debian kernel, and busybox as all of its user space.
+
+Its servers, all deterministic but one, so that two guests say the same:
+
+    port 80    HTTP: /block, a mebibyte, and /cgi-bin/blocks?N, N times that
+    port 7001  echo
+    port 7002  a counter: a line with the next number for each line
+    port 7003  1000 characters drawn from its clock, which differ in two guests: every answer forces a checkpoint
+
+The archive is of the kind "newc" (Linux, Documentation/driver-api/early-userspace/buffer-format.rst).
+"""
+
+import gzip
+import io
+import lzma
+import random
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from coloproxy.errors import ColoproxyError
+
+BOOT, MODULES, BUSYBOX = Path("/boot"), Path("/lib/modules"), Path("/bin/busybox")
+PACKAGES = "linux-image-cloud-amd64 busybox-static"
+READY = "GUEST-READY"  # on the console, once the servers listen
+
+# What virtio-net needs, each behind what it depends on.
+DRIVERS = (
+    "drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_pci_modern_dev",
+    "drivers/virtio/virtio_pci_legacy_dev", "drivers/virtio/virtio_pci", "net/core/failover",
+    "drivers/net/net_failover", "drivers/net/virtio_net",
+)  # fmt: skip
+
+APPLETS = ("sh", "cat", "echo", "mount", "mkdir", "ip", "insmod", "httpd", "nc", "head", "sleep", "sysctl", "poweroff",
+           "dd", "seq", "sha512sum")  # fmt: skip
+
+# The console is not read: nobody types there.
+INIT = """\
+#!/bin/sh
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+for driver in {drivers}; do insmod /modules/$driver.ko; done
+ip link set lo up
+ip link set eth0 mtu 1500 up
+ip address add {address} dev eth0
+{route}
+httpd -h /www
+nc -ll -p 7001 -e /bin/cat &
+nc -ll -p 7002 -e /bin/counter &
+nc -ll -p 7003 -e /bin/random &
+echo {ready}
+while :; do sleep 1000; done
+"""
+COUNTER = "#!/bin/sh\nn=0\nwhile read -r line; do n=$((n + 1)); echo $n; done\n"
+# Copies draw the same numbers from /dev/urandom; but each has its own time, to the nanosecond.
+RANDOM = "#!/bin/sh\nread -r line\nfor n in $(seq 8); do sha512sum </proc/timer_list | head -c 125; done\n"
+BLOCKS = """\
+#!/bin/sh
+echo "Content-Length: $((QUERY_STRING << 20))"
+echo
+for n in $(seq $QUERY_STRING); do cat /www/block; done
+"""
+
+
+class Image(NamedTuple):
+    """A kernel and its initial file system."""
+
+    kernel: Path
+    initrd: Path
+
+
+def build(folder: Path, address: str, route: str | None = None) -> Image:
+    """Make a guest with this address (as 10.77.0.1/24) in `folder`. Raises ColoproxyError if what it needs is not here.
+
+    route: the address of a gateway.
+    """
+    kernel, modules = installed()
+    files = {
+        "init": INIT.format(
+            drivers=" ".join(Path(driver).name for driver in DRIVERS), address=address, ready=READY,
+            route=f"ip route add default via {route}" if route else "",
+        ),
+        "bin/counter": COUNTER, "bin/random": RANDOM, "www/cgi-bin/blocks": BLOCKS,
+    }  # fmt: skip
+    initrd = folder / "initrd.gz"
+    with gzip.open(initrd, "wb", compresslevel=1) as archive:
+        for number, entry in enumerate(entries(modules, files), 1):
+            archive.write(record(number, *entry))
+        archive.write(record(0, "TRAILER!!!", 0, b""))
+    return Image(kernel, initrd)
+
+
+def installed() -> tuple[Path, Path]:
+    """The kernel and the folder of its modules. Raises ColoproxyError if there is none, or no busybox."""
+    for kernel in sorted(BOOT.glob("vmlinuz-*cloud-amd64"), reverse=True):
+        modules = MODULES / kernel.name.removeprefix("vmlinuz-") / "kernel"
+        if modules.is_dir() and BUSYBOX.exists():
+            return kernel, modules
+    raise ColoproxyError(f"there is nothing here to make a guest of: apt install {PACKAGES}.")
+
+
+def entries(modules: Path, files: dict[str, str]) -> Iterator[tuple[str, int, bytes]]:
+    """What the archive has: name, mode, contents."""
+    for folder in ("bin", "dev", "proc", "sys", "tmp", "modules", "www", "www/cgi-bin"):
+        yield folder, stat.S_IFDIR | 0o755, b""
+    yield "bin/busybox", stat.S_IFREG | 0o755, BUSYBOX.read_bytes()
+    for applet in APPLETS:
+        yield f"bin/{applet}", stat.S_IFLNK | 0o777, b"busybox"
+    for driver in DRIVERS:
+        yield f"modules/{Path(driver).name}.ko", stat.S_IFREG | 0o644, module(modules / driver)
+    yield "www/block", stat.S_IFREG | 0o644, block()
+    for name, text in files.items():
+        yield name, stat.S_IFREG | 0o755, text.encode()
+
+
+def block() -> bytes:
+    """A mebibyte that is the same each time, and no two parts of it are."""
+    return random.Random(1).randbytes(1 << 20)
+
+
+def module(path: Path) -> bytes:
+    """A kernel module, which may be compressed. Raises ColoproxyError if it is not there."""
+    if (plain := path.with_suffix(".ko")).exists():
+        return plain.read_bytes()
+    if (packed := path.with_suffix(".ko.xz")).exists():
+        return lzma.decompress(packed.read_bytes())
+    raise ColoproxyError(f"module {path}.ko is missing: apt install --reinstall {PACKAGES}.")
+
+
+def record(number: int, name: str, mode: int, contents: bytes) -> bytes:
+    """One entry of the archive; header and contents fill whole words of 4 bytes."""
+    fields = (number, mode, 0, 0, 1, 0, len(contents), 0, 0, 0, 0, len(name) + 1, 0)
+    out = io.BytesIO()
+    for part in (b"070701" + b"".join(b"%08X" % field for field in fields) + name.encode() + b"\0", contents):
+        out.write(part)
+        out.write(bytes(-out.tell() % 4))
+    return out.getvalue()

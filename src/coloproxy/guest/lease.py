@@ -1,0 +1,106 @@
+"""Who may live: a record that is changed by one agent at a time, and a time for which the change holds.
+
+The record says who has the guest as it is now. While two have it, neither may go on without the other unless it writes
+that it is the only one: of two that try, one succeeds, at once. While one has it, its lease must be renewed, and no
+other may start the guest before that has run out; an agent that cannot renew stops its guest's output earlier.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from coloproxy.errors import ColoproxyError
+
+
+class Record(msgspec.Struct, frozen=True):
+    """generation: one more with each change; members: the hosts that have the guest as it is now."""
+
+    generation: int = 0
+    members: tuple[str, ...] = ()
+
+
+class RefusedError(ColoproxyError):
+    """The record says that another has the guest."""
+
+
+class UnreachableError(ColoproxyError):
+    """The record can neither be read nor written now."""
+
+
+Decide = Callable[[Record, bool], Record]
+"""(the record, whether its lease lasts) -> the new one. Raises RefusedError."""
+
+
+class Store(Protocol):
+    """Where the record is."""
+
+    def change(self, decide: Decide) -> Record:
+        """Change the record, and have its lease begin anew; what it says now.
+
+        Raises RefusedError, or UnreachableError: then it may have been changed or not.
+        """
+        ...
+
+
+def take(host: str) -> Decide:
+    """Start the guest: nobody may have it, unless the lease has run out."""
+
+    def decide(record: Record, lasts: bool) -> Record:
+        if record.members and lasts and record.members != (host,):
+            raise RefusedError(f"the lease says that {' and '.join(record.members)} has the guest; end it there first.")
+        return Record(record.generation + 1, (host,))
+
+    return decide
+
+
+def pair(host: str, other: str, generation: int) -> Decide:
+    """A second one has the guest now."""
+    wanted = Record(generation + 1, (host, other))
+
+    def decide(record: Record, _lasts: bool) -> Record:
+        if record != wanted and record != Record(generation, (host,)):
+            raise _refused(host, record)
+        return wanted
+
+    return decide
+
+
+def claim(host: str, generation: int) -> Decide:
+    """Go on alone: this one must have the guest as it is now. `generation` is the last that it heard of; the one behind
+    may be its own, whose answer was lost."""
+
+    def decide(record: Record, _lasts: bool) -> Record:
+        if host not in record.members or record.generation not in (generation, generation + 1):
+            raise _refused(host, record)
+        if record == Record(generation + 1, (host,)):
+            return record
+        return Record(record.generation + 1, (host,))
+
+    return decide
+
+
+def renew(host: str, generation: int) -> Decide:
+    """Nothing has changed."""
+
+    def decide(record: Record, _lasts: bool) -> Record:
+        if record.generation != generation or host not in record.members:
+            raise _refused(host, record)
+        return record
+
+    return decide
+
+
+def give_up(host: str, generation: int) -> Decide:
+    """The guest is ended."""
+
+    def decide(record: Record, _lasts: bool) -> Record:
+        if record.generation != generation or host not in record.members:
+            raise _refused(host, record)
+        return Record(generation + 1, ())
+
+    return decide
+
+
+def _refused(host: str, record: Record) -> RefusedError:
+    return RefusedError(f"the lease says that {' and '.join(record.members) or 'nobody'} has the guest, not {host}.")

@@ -1,0 +1,104 @@
+"""What an agent does when the other side is lost: find out who may live, then live."""
+
+import os
+import subprocess
+
+from coloproxy.compare.events import (
+    TakenOver,
+)
+from coloproxy.guest import lease, messages
+from coloproxy.guest import states as table
+from coloproxy.guest.leasing import Leasing
+from coloproxy.guest.states import State
+
+E = table.Event
+
+
+class Loss(Leasing):
+    """Steps are told with their times."""
+
+    def _lose(self, why: str) -> None:
+        """The other side counts as lost from now on."""
+        if self.state in table.IN_STEP | table.SECONDARY and self.state is not State.RECEIVING:
+            self._begin_loss(why)
+        if self._can(E.LOST):
+            self.fire(E.LOST, why)
+
+    def _claim(self) -> None:
+        """Ask who may live; meanwhile QEMU is got out of COLO, which is over in any case."""
+        self._begin_loss("asked for")
+        if self._colo is not None and self._colo.active and not self._colo.left:
+            self._colo.break_off()
+        if self._monitor is not None:
+            self._monitor.execute("query-status", None, lambda _, why: self._claim_alive(why))
+
+    def _claim_alive(self, why: str | None) -> None:
+        """Only who has a QEMU that answers may want to live: the other side's may, and the lease goes to one."""
+        if why is None and self.state in (State.DECIDING, State.TAKING_OVER):
+            self._ask_lease(lease.claim(self.host, self.generation), lambda: self.fire(E.GRANTED))
+
+    def _separate(self) -> None:
+        """The primary goes on alone."""
+        self._step("lease")
+        self._wire.say(messages.Parted(self._why or "the copy is given up"))
+        if self._colo is None:
+            return
+        if self._driver is None and self.state is not State.ALONE:
+            self._colo.cancel()
+            return
+        in_colo = self._driver is not None or self._lost_at is not None
+        self._driver = None
+        self._colo.go_on_alone(self._separated) if in_colo else self._colo.cancel()
+
+    def _separated(self) -> None:
+        self._step("QEMU runs alone")
+        self.path.alone(first=False)
+        if self.state is State.ALONE:
+            self.path.mouth.until = self._valid_until
+            self._step("network")
+            self._plug_in(True)
+            if self._lost_at is not None:
+                self._tell_takeover("primary")
+            self._look_for_protection()
+
+    def _fence(self) -> None:
+        """The secondary may live. Make sure that the primary does not, if the file says how."""
+        self._step("lease")
+        if self.file.fence is None:
+            self._succeed()
+            return
+        command, seconds = self.file.fence, self.file.timing.fence / 1000
+        variables = {**os.environ, "COLOPROXY_GUEST": self.file.name, "COLOPROXY_HOST": self.other}
+
+        def fence() -> int:
+            return subprocess.run(command, shell=True, env=variables, timeout=seconds, check=False).returncode
+
+        def fenced(status: int | None, error: Exception | None) -> None:
+            if status == 0:
+                self._step("fence")
+                self._succeed()
+            elif self.state is State.FAILING_OVER:
+                self.warn(f"fence: {error or f'ended with status {status}'}; it is tried again")
+                self.loop.after(1.0, self._fence)
+
+        self._jobs.begin(fence, fenced)
+
+    def _succeed(self) -> None:
+        if self._colo is not None:
+            self._colo.go_on_alone(self._succeeded)
+
+    def _succeeded(self) -> None:
+        if self.state is not State.FAILING_OVER:
+            return
+        self._step("QEMU runs alone")
+        self.path.alone(first=False)
+        self.fire(E.ALIVE)
+
+    def _tell_takeover(self, role: str) -> None:
+        self._step("network")
+        self._last_takeover = TakenOver(
+            time=self.clock.now(), guest=self.file.name, host=self.host, role=role, why=self._why,
+            generation=self.generation, steps=self._steps,
+        )  # fmt: skip
+        self._report(self._last_takeover)
+        self._forget_pair()

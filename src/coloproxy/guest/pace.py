@@ -1,0 +1,93 @@
+"""Checkpoints, on the primary's side: asked for, followed, and what they release."""
+
+import time
+
+from coloproxy.checkpoint.driver import Order
+from coloproxy.compare.events import (
+    GuestCheckpoint,
+)
+from coloproxy.errors import ColoproxyError
+from coloproxy.guest import messages, numbers
+from coloproxy.guest import states as table
+from coloproxy.guest.loss import Loss
+from coloproxy.guest.states import State
+
+E = table.Event
+
+
+class Pace(Loss):
+    """Each ends what the primary said before it stopped, and what the secondary said before it was loaded."""
+
+    def checkpoint(self) -> None:
+        """Ask for one. Raises ColoproxyError if there is no secondary."""
+        if self.state not in (State.PROTECTED, State.CHECKPOINTING):
+            raise ColoproxyError(f"the agent is {self.state}; checkpoints are made while it is protected.")
+        self._want("asked for")
+
+    def _want(self, reason: str) -> None:
+        if self._driver is not None:
+            self._driver.want(reason, time.monotonic())
+            self._drive()
+
+    def _drive(self) -> None:
+        """Do what the driver says is due, and look again when something may be."""
+        driver, now = self._driver, time.monotonic()
+        if driver is None or self._colo is None:
+            return
+        order = driver.tick(now)
+        if order is Order.ASK:
+            self._colo.checkpoint()
+        elif order is Order.GIVE_UP:
+            self._lose(f"a checkpoint took longer than {self.file.timing.checkpoint} ms")
+            return
+        due = driver.deadline()
+        if due is not None and not self._driving:
+            self._driving = True
+            self.loop.after(max(0.0, due - now), self._drive_later)
+
+    def _drive_later(self) -> None:
+        self._driving = False
+        self._drive()
+
+    def _primary_stopped(self) -> None:
+        if self._driver is None or self.state in (State.DECIDING, State.ALONE):
+            return
+        self.path.last_words()
+        self.path.hold.close_up()
+        self._driver.began(time.monotonic())
+        known = numbers.taken(self.path.rewriter)
+        if known:
+            self._wire.say(messages.Numbers(known))
+        if self.state is State.PROTECTED:
+            self.fire(E.STOPPED)
+        if self._loaded:
+            self._barrier()
+
+    def _copy_loaded(self) -> None:
+        """The secondary is a copy again; what it said before is in front of this."""
+        if self._driver is None:
+            return
+        if self.path.hold.closed:
+            self._barrier()
+        else:
+            self._loaded = True
+
+    def _barrier(self) -> None:
+        self._loaded = False
+        self.path.primary_barrier()
+
+    def _primary_resumed(self) -> None:
+        if self._driver is None or not self._driver.under_way or self.state in (State.DECIDING, State.ALONE):
+            return
+        made = self._driver.completed(time.monotonic())
+        self._checkpoints += 1
+        self._last_checkpoint = GuestCheckpoint(
+            time=self.clock.now(), guest=self.file.name, number=self._checkpoints, asked=made.reasons, took=made.took,
+            paused=made.paused,
+        )  # fmt: skip
+        self._report(self._last_checkpoint)
+        if self.state is State.COPYING:
+            self.fire(E.COPIED)
+        elif self.state is State.CHECKPOINTING:
+            self.fire(E.RESUMED)
+        self._drive()

@@ -1,0 +1,132 @@
+"""The agent of a primary: its guest is started, speaks, and is copied."""
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from coloproxy.checkpoint.driver import Driver
+from coloproxy.compare.events import (
+    CopyProgress,
+)
+from coloproxy.guest import lease, messages, numbers
+from coloproxy.guest import states as table
+from coloproxy.guest.announce import announcements
+from coloproxy.guest.pace import Pace
+from coloproxy.guest.states import State
+
+E = table.Event
+REANNOUNCE = (0.0, 0.05, 0.2, 1.0)  # seconds at which the network is told where the guest is
+LOOK = 0.1  # seconds between looks at how far a copy is
+
+
+class Primary(Pace):
+    """From the start of a guest to its protection."""
+
+    def _start(self) -> None:
+        self._ask_lease(lease.take(self.host), self._granted_start)
+
+    def _granted_start(self) -> None:
+        if self.state is State.STARTING:
+            self.path.alone(first=True)
+            self._launch(None, lambda: self.fire(E.STARTED))
+
+    def _speak(self) -> None:
+        """The guest lives here: the network leads to it."""
+        self.path.mouth.until = self._valid_until
+        self._plug_in(True)
+        for after in REANNOUNCE:
+            self.loop.after(after, self._announce)
+        if self._lost_at is not None:
+            self._tell_takeover("secondary")
+        self._look_for_protection()
+
+    def _announce(self) -> None:
+        if self.state not in table.PRIMARY or self.state is State.STARTING:
+            return
+        mac = bytes.fromhex(self.file.guest.mac.replace(":", ""))
+        frames = announcements(mac, self.path.listener.addresses)
+        self.path.network.outputs([(frame, 0, len(frame), 0, None) for frame in frames], self.clock.now())
+
+    def _silence(self) -> None:
+        """The lease may pass to another: nothing leaves, and no copy is made."""
+        self._leave_copy("the lease could not be renewed")
+
+    def _leave_copy(self, why: str) -> None:
+        if self._driver is not None or self._paired:
+            self._separate()
+        elif self._colo is not None:
+            self._colo.cancel()
+        self._wire.say(messages.Parted(why))
+
+    def _copy(self) -> None:
+        self._forget_pair()
+        self._progress = None
+        self._incarnation += 1
+        self._wire.say(messages.Receive())
+        expected = self._incarnation
+        self.loop.after(self.file.timing.copy / 1000, lambda: self._copy_late(expected))
+
+    def _copy_late(self, incarnation: int) -> None:
+        if self.state is State.COPYING and incarnation == self._incarnation:
+            self._copy_failed(f"the copy took longer than {self.file.timing.copy} ms")
+
+    def _ready_to_receive(self, message: messages.Ready) -> None:
+        if self.state is not State.COPYING or self._colo is None:
+            return
+        if message.text:
+            self._copy_failed(f"{self.other}: {message.text}")
+            return
+        self._wire.say(messages.Numbers(numbers.taken(self.path.rewriter)))
+        self._open_channel(self.other, listen=False)
+        self._look_at_copy()
+
+    def _look_at_copy(self) -> None:
+        if self.state is State.COPYING and self._driver is None and self._monitor is not None:
+            self._monitor.execute("query-migrate", None, self._copy_stands)
+
+    def _copy_stands(self, answer: Mapping[str, Any] | None, _why: str | None) -> None:
+        ram = (answer or {}).get("ram")
+        if ram and self.state is State.COPYING:
+            self._progress = CopyProgress(
+                time=self.clock.now(), guest=self.file.name, transferred=ram["transferred"],
+                remaining=ram["remaining"], total=ram["total"],
+            )  # fmt: skip
+            self._report(self._progress)
+        self.loop.after(LOOK, self._look_at_copy)
+
+    def _pair(self) -> None:
+        self._ask_lease(lease.pair(self.host, self.other, self.generation), self._granted_pair)
+
+    def _granted_pair(self) -> None:
+        self._paired = True
+        self.path.mouth.until = math.inf  # what leaves from now on, both have said
+        self._wire.say(messages.Paired(self.generation))
+
+    def _yield(self) -> None:
+        """The secondary is to live."""
+        self._wire.say(messages.Yielded())
+        was, self._machine = self._machine, None
+        self._detach()
+        if was is not None:
+            was.kill()
+        self.path.off()
+        self._plug_in(False)
+        self._forget_pair()
+
+    def _migration(self, status: str) -> None:
+        if self._colo is None:
+            return
+        if status == "colo" and self.state is State.COPYING:
+            self._colo.active = True
+            timing, now = self.file.timing, time.monotonic()
+            self._driver = Driver(
+                now, min_interval=timing.min_interval / 1000, timeout=timing.checkpoint / 1000,
+                max_interval=timing.max_interval and timing.max_interval / 1000,
+            )  # fmt: skip
+            self.path.copied()
+            self._want("first")
+        elif status == "colo" and self.state is State.RECEIVING:
+            self._colo.active = True
+        elif status == "failed" and self.state in (State.COPYING, State.RECEIVING):
+            self._copy_failed("QEMU says that the copy failed")

@@ -1,0 +1,91 @@
+"""The agents' connection: frames in QEMU's framing, and messages between them, in order with the frames.
+
+The framing has a second word for the length of a virtio-net header. A message is a frame that is all header, and
+guests' frames have none: so one connection carries both, and a message says something about what is in front of it.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from coloproxy.compare.comparator import Batch, Output
+from coloproxy.compare.events import Event
+from coloproxy.guest import messages
+from coloproxy.link.address import Address
+from coloproxy.link.arena import Pool
+from coloproxy.link.endpoint import Endpoint
+from coloproxy.link.flow import Frames, frames_of
+from coloproxy.link.framed import FramedPort
+from coloproxy.link.loop import Loop
+
+
+class Wire(FramedPort):
+    """`heard(message)` is told what the peer says; `met()` and `lost_peer()` that it came and went. `last`: when
+    something came last, on the clock."""
+
+    def __init__(
+        self, address: Address, loop: Loop, clock: Callable[[], float], report: Callable[[Event], None], pool: Pool
+    ) -> None:  # fmt: skip
+        super().__init__("peer", address, loop, clock, report, pool, vnet_hdr=True, patient=False)
+        self.plain = True  # what has a header is no frame of a guest's
+        self.heard: Callable[[messages.Any], None]
+        self.met: Callable[[], None]
+        self.lost_peer: Callable[[str], None]
+        self.last = clock()
+
+    def say(self, message: messages.Any) -> None:
+        """Send a message, if there is a peer, behind all frames that were sent before."""
+        if self.connected:
+            text = messages.encode(message)
+            self._outbox.add([(text, 0, len(text), len(text), None)])
+            self.finish()
+
+    def hang_up(self, why: str) -> None:
+        """The peer counts as gone; another may come."""
+        if self.connected:
+            self._lost(why)
+
+    def outputs(self, outputs: list[Output], now: float) -> None:
+        super().outputs([(buf, start + vnet, end, 0, lease) for buf, start, end, vnet, lease in outputs], now)
+
+    def batch(self, batch: Batch, now: float) -> None:
+        self.outputs([(batch.buf, start, end, vnet, batch.lease) for start, end, vnet in frames_of(batch)], now)
+
+    def read(self) -> bool:
+        came = super().read()
+        if came:
+            self.last = self._clock()
+        return came
+
+    def _connected(self, endpoint: Endpoint) -> None:
+        super()._connected(endpoint)
+        self.last = self._clock()
+        self.met()
+
+    def _lost(self, reason: str) -> None:
+        super()._lost(reason)
+        self.lost_peer(reason)
+
+    def _take(self, batch: Batch) -> None:
+        if not any(batch.index[2 : 3 * batch.count : 3]):
+            super()._take(batch)
+            return
+        frames = Frames(batch.buf, batch.lease)
+        for start, end, vnet_len in frames_of(batch):
+            if not vnet_len:
+                frames.add(start, end, 0)
+                continue
+            if frames.count:
+                super()._take(frames)
+                frames = Frames(batch.buf, batch.lease)
+            self._hear(bytes(memoryview(batch.buf)[start:end]))
+        if frames.count:
+            super()._take(frames)
+
+    def _hear(self, text: bytes) -> None:
+        try:
+            message = messages.decode(text)
+        except msgspec.MsgspecError as error:
+            self._warn(f"the other agent says what is not understood ({error}); are both of one version?")
+            return
+        self.heard(message)

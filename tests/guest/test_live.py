@@ -1,0 +1,196 @@
+"""A real pair of guests, clients that check every byte, and everything that can be killed, killed."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from coloproxy.errors import ColoproxyError
+from support.pair import PROTECTED, RANDOM, Pair, Talk, running, talking
+
+pytestmark = [pytest.mark.qemu, pytest.mark.root, pytest.mark.timeout(180)]
+
+GAP = 5.0  # seconds: far more than a failover takes, for machines that do much else at once
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    with running(tmp_path_factory.mktemp("pair")) as made:
+        yield made
+
+
+@pytest.fixture
+def protected(pair: Pair) -> Pair:
+    """Whatever a test before has broken is mended."""
+    for host in pair.file.host:
+        pair.wire(host, True)
+        if not pair.quietly(host):
+            pair.revive_host(host)
+    pair.wait(lambda: "" not in [pair.quietly(host) for host in pair.file.host])
+    primary = pair.primary()
+    if pair.state(primary) not in PROTECTED:
+        pair.wait(lambda: pair.ask(primary)["peer"] in ("waiting", "failed"))
+        pair.command("protect")
+    pair.wait_state(pair.file.other(primary), "standby")
+    return pair
+
+
+def hosts(pair: Pair) -> tuple[str, str]:
+    primary = pair.primary()
+    return primary, pair.file.other(primary)
+
+
+def test_protected_traffic_is_right_and_needs_no_checkpoint(protected: Pair) -> None:
+    primary, _ = hosts(protected)
+    before = protected.ask(primary)
+    with talking(protected) as talk:
+        talk.goes_on(protected, 300)
+    after = protected.ask(primary)
+    assert after["verified_bytes"] - before["verified_bytes"] > 300 * 100
+    assert after["checkpoints"] - before["checkpoints"] <= 1  # of a connection that begins, under load
+
+
+def test_an_idle_pair_makes_no_checkpoint(protected: Pair) -> None:
+    primary, _ = hosts(protected)
+    before = protected.ask(primary)["checkpoints"]
+    time.sleep(4)
+    assert protected.ask(primary)["checkpoints"] == before
+
+
+def test_random_answers_force_checkpoints_and_arrive_whole(protected: Pair) -> None:
+    primary, _ = hosts(protected)
+    before = protected.ask(primary)["checkpoints"]
+    with talking(protected) as talk:
+        for _ in range(30):  # a copy may draw the same numbers for a while
+            with socket.create_connection((protected.address, RANDOM), 15) as sock:
+                sock.settimeout(20)
+                sock.sendall(b"go\n")
+                said = b""
+                while part := sock.recv(4096):
+                    said += part
+                assert len(said) == 1000
+            if protected.ask(primary)["checkpoints"] >= before + 3:
+                break
+        talk.goes_on(protected, 20)
+    assert protected.ask(primary)["checkpoints"] >= before + 3
+
+
+def test_checkpoints_that_are_asked_for_are_made_and_told(protected: Pair) -> None:
+    primary, _ = hosts(protected)
+    for _ in range(5):
+        assert "checkpoint after" in protected.command("checkpoint")
+    last = protected.events(primary, "guest_checkpoint")[-1]
+    assert last["asked"] == {"asked for": 1}
+    assert 0 < last["paused"] <= last["took"] < 2
+
+
+KILL, STOP = signal.SIGKILL, signal.SIGSTOP
+DIES: dict[str, Callable[[Pair, str], None]] = {
+    "its QEMU is killed": lambda pair, host: os.kill(pair.qemu(host), KILL),
+    "its QEMU stands still": lambda pair, host: os.kill(pair.qemu(host), STOP),
+    "its agent is killed": lambda pair, host: os.kill(pair.agent_pid(host), KILL),
+    "its host is switched off": lambda pair, host: pair.kill_host(host),
+}
+
+
+def survives(pair: Pair, talk: Talk, survivor: str, trouble: Callable[[], None]) -> None:
+    """Trouble is made; the guest goes on alone on this host, and its clients with it."""
+    before = len(pair.events(survivor, "taken_over"))
+    talk.fresh()
+    trouble()
+    pair.wait(lambda: len(pair.events(survivor, "taken_over")) > before)
+    talk.goes_on(pair, 20)
+    assert pair.state(survivor) == "alone"
+    assert talk.gap < GAP, pair.story()
+
+
+@pytest.mark.parametrize("what", DIES)
+def test_when_the_primary_dies_the_secondary_goes_on(protected: Pair, what: str) -> None:
+    primary, secondary = hosts(protected)
+    with talking(protected) as talk:
+        survives(protected, talk, secondary, lambda: DIES[what](protected, primary))
+
+
+@pytest.mark.parametrize("what", DIES)
+def test_when_the_secondary_dies_the_primary_goes_on(protected: Pair, what: str) -> None:
+    primary, secondary = hosts(protected)
+    with talking(protected) as talk:
+        survives(protected, talk, primary, lambda: DIES[what](protected, secondary))
+
+
+def test_cut_off_from_each_other_exactly_one_goes_on(protected: Pair) -> None:
+    with talking(protected) as talk:
+        protected.wire("a", False)
+        protected.wait(lambda: sorted(map(protected.quietly, "ab")) in (["alone", "failed"], ["alone", "waiting"]))
+        talk.goes_on(protected, 20)
+        time.sleep(1)
+        assert [protected.ask(host)["role"] for host in "ab"].count("primary") == 1
+        talk.goes_on(protected, 20)
+
+
+def test_a_failover_can_be_asked_for(protected: Pair) -> None:
+    _, secondary = hosts(protected)
+    with talking(protected) as talk:
+        assert "the guest lives here now" in protected.command("failover")
+        talk.goes_on(protected, 20)
+    assert protected.state(secondary) == "alone"
+
+
+def test_the_primary_dies_in_the_middle_of_a_checkpoint(protected: Pair) -> None:
+    primary, secondary = hosts(protected)
+
+    def trouble() -> None:
+        protected.ask(primary, "checkpoint")
+        os.kill(protected.qemu(primary), KILL)
+
+    with talking(protected) as talk:
+        survives(protected, talk, secondary, trouble)
+
+
+def test_the_secondary_dies_in_the_middle_of_a_checkpoint(protected: Pair) -> None:
+    primary, secondary = hosts(protected)
+
+    def trouble() -> None:
+        protected.ask(primary, "checkpoint")
+        os.kill(protected.qemu(secondary), KILL)
+
+    with talking(protected) as talk:
+        survives(protected, talk, primary, trouble)
+
+
+@pytest.mark.parametrize("which", ["QEMU", "agent", "host"])
+def test_a_secondary_that_dies_while_it_is_copied_to_changes_nothing(protected: Pair, which: str) -> None:
+    primary, secondary = hosts(protected)
+    with talking(protected) as talk:
+        survives(protected, talk, primary, lambda: os.kill(protected.qemu(secondary), KILL))
+        protected.wait(lambda: protected.ask(primary)["peer"] == "waiting")
+        protected.ask(primary, "protect")
+        protected.wait(lambda: protected.quietly(secondary) == "receiving" and protected.ask(secondary)["pid"])
+        if which == "host":
+            protected.kill_host(secondary)
+        else:
+            os.kill(protected.qemu(secondary) if which == "QEMU" else protected.agent_pid(secondary), KILL)
+        protected.wait_state(primary, "alone")
+        talk.goes_on(protected, 20)
+
+
+def test_a_guest_that_is_alone_outlives_its_agent(protected: Pair) -> None:
+    primary, secondary = hosts(protected)
+    with talking(protected) as talk:
+        survives(protected, talk, primary, lambda: os.kill(protected.qemu(secondary), KILL))
+        qemu = protected.qemu(primary)
+        os.kill(protected.agent_pid(primary), KILL)
+        protected.agent(primary)
+        protected.wait_state(primary, "alone")
+        assert protected.qemu(primary) == qemu
+        talk.goes_on(protected, 20)
+
+
+def test_what_cannot_be_is_refused_by_a_sentence(protected: Pair) -> None:
+    primary, secondary = hosts(protected)
+    for host, command in ((primary, "up"), (secondary, "up"), (secondary, "checkpoint"), (primary, "protect")):
+        with pytest.raises(ColoproxyError):
+            protected.ask(host, command)

@@ -1,0 +1,252 @@
+"""A real pair of guests on this machine, and clients that check every byte of what they say."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pyroute2 import NetNS
+
+from coloproxy.guest import client, config, here, image
+from coloproxy.guest.client import Status
+from coloproxy.link.netns import NAMED
+
+ECHO, COUNTER, RANDOM = 7001, 7002, 7003
+BLOCK = 100
+PROTECTED = {"protected", "checkpointing"}
+
+
+class Pair:
+    """Two hosts on this machine. `number` tells pairs apart that are there at once; misses: signs of life, more than by
+    default, for machines that do much else at once."""
+
+    def __init__(
+        self, folder: Path, number: int = 1, lease: str | None = None, extra: str = "", misses: int = 20
+    ) -> None:
+        self.name = f"cptest{number}"
+        self.address = f"10.177.{number}.1"
+        self.folder = folder
+        made = image.build(folder, f"{self.address}/24")
+        self.path = folder / "guest.toml"
+        self.path.write_text(
+            f"""
+name = "{self.name}"
+lease = "{lease or f"file:{folder}/lease"}"
+folder = "{folder}"
+{extra}
+[guest]
+kernel = "{made.kernel}"
+initrd = "{made.initrd}"
+append = "console=ttyS0 quiet panic=1"
+memory = "160M"
+mac = "52:54:00:01:77:{number:02x}"
+accelerator = "tcg"
+[here]
+address = "10.177.{number}.2/24"
+[timing]
+misses = {misses}
+[host.a]
+address = "10.178.{number}.1"
+tap = "guest0"
+bridge = "br0"
+[host.b]
+address = "10.178.{number}.2"
+tap = "guest0"
+bridge = "br0"
+"""
+        )
+        self.file = config.load(self.path)
+
+    def command(self, *words: str) -> str:
+        """A command's output; it must succeed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "coloproxy", "guest", *words, str(self.path)],
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, f"guest {' '.join(words)}: {done.stdout}{done.stderr}\n{self.story()}"
+        return done.stdout
+
+    def start(self, protect: bool = True) -> None:
+        """Have the guest booted, then protected."""
+        here.make(self.file)
+        for host in self.file.host:
+            self.agent(host)
+        self.wait(lambda: len(client.statuses(self.file)) == 2)
+        self.ask("a", "up")
+        console = self.file.place("a") / "console.log"
+        self.wait(lambda: console.exists() and image.READY in console.read_text(), 60)
+        if protect:
+            self.command("protect")
+
+    def agent(self, host: str) -> None:
+        here.start(self.file, self.path, host)
+
+    def end(self) -> None:
+        here.remove(self.file)
+
+    # What is said and seen
+
+    def ask(self, host: str, command: str = "status") -> Status:
+        return client.ask(self.file, host, command)
+
+    def state(self, host: str) -> str:
+        return str(self.ask(host)["state"])
+
+    def primary(self) -> str:
+        return client.having(self.file, "primary")
+
+    def wait(self, done: Any, seconds: float = 20.0) -> None:
+        end = time.monotonic() + seconds
+        while not done():
+            assert time.monotonic() < end, f"it did not come to that\n{self.story()}"
+            time.sleep(0.02)
+
+    def wait_state(self, host: str, *states: str, seconds: float = 20.0) -> None:
+        self.wait(lambda: self.quietly(host) in states, seconds)
+
+    def quietly(self, host: str) -> str:
+        """A state; "" if the agent does not answer."""
+        found = client.statuses(self.file)
+        return str(found[host]["state"]) if host in found else ""
+
+    def events(self, host: str, kind: str | None = None) -> list[dict[str, Any]]:
+        path = self.file.place(host) / "events.jsonl"
+        found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [event for event in found if kind is None or event["event"] == kind]
+
+    def story(self) -> str:
+        """What happened, for the message of a failed test."""
+        lines = []
+        for host in self.file.host:
+            log = self.file.place(host) / "agent.log"
+            lines.append(f"--- {host}: {log.read_text() if log.exists() else ''}")
+            told = [event for event in self.events(host) if event["event"] not in ("copy_progress",)]
+            lines += [json.dumps(event)[:300] for event in told[-40:]]
+        return "\n".join(lines)
+
+    # Trouble
+
+    def qemu(self, host: str) -> int:
+        pid = self.ask(host)["pid"]
+        assert pid is not None, f"there is no QEMU on {host}\n{self.story()}"
+        return int(pid)
+
+    def agent_pid(self, host: str) -> int:
+        guest = self.ask(host)["pid"]
+        return next(pid for pid in here.processes(here.namespace(self.file, host)) if pid != guest)
+
+    def kill_host(self, host: str) -> None:
+        """The power goes: nothing of it says a word any more, not even that a connection ends."""
+        name = here.namespace(self.file, host)
+        with NetNS(name) as there:
+            for device in ("wire", "up0"):
+                there.link("set", index=there.link_lookup(ifname=device)[0], state="down")
+        for pid in here.processes(name):
+            os.kill(pid, signal.SIGKILL)
+        here.end(name)
+
+    def revive_host(self, host: str) -> None:
+        """It is switched on again."""
+        self.wire(host, True)
+        with NetNS(here.namespace(self.file, host)) as there:
+            there.link("set", index=there.link_lookup(ifname="up0")[0], state="up")
+        self.agent(host)
+
+    def wire(self, host: str, up: bool) -> None:
+        """The wire between the hosts."""
+        with NetNS(here.namespace(self.file, host)) as there:
+            there.link("set", index=there.link_lookup(ifname="wire")[0], state="up" if up else "down")
+
+
+@contextmanager
+def running(folder: Path, number: int = 1, protect: bool = True, **more: Any) -> Iterator[Pair]:
+    pair = Pair(folder, number, **more)
+    assert not any(Path(NAMED, here.namespace(pair.file, host)).exists() for host in pair.file.host)
+    try:
+        pair.start(protect)
+        yield pair
+    finally:
+        pair.end()
+
+
+class Talk(threading.Thread):
+    """Echoes and counts, on one connection each, all the time; `gap` is the longest time without an answer."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(daemon=True)
+        self._echo = self._connect(address, ECHO)
+        self._counter = self._connect(address, COUNTER)
+        self._end = threading.Event()
+        self.error: str | None = None
+        self.count = 0
+        self.gap = 0.0
+        self.times: list[float] = []
+
+    @staticmethod
+    def _connect(address: str, port: int) -> socket.socket:
+        sock = socket.create_connection((address, port), 15)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(30)
+        return sock
+
+    def run(self) -> None:
+        try:
+            lines = self._counter.makefile("rb")
+            last = time.monotonic()
+            while not self._end.is_set():
+                block, begin = os.urandom(BLOCK), time.monotonic()
+                self._echo.sendall(block)
+                back = b""
+                while len(back) < BLOCK:
+                    part = self._echo.recv(BLOCK - len(back))
+                    assert part, "the connection was closed"
+                    back += part
+                assert back == block, f"wrong bytes: {back!r}, not {block!r}"
+                self.times.append(time.monotonic() - begin)
+                self._counter.sendall(b"next\n")
+                self.count += 1
+                line = lines.readline()
+                assert line == b"%d\n" % self.count, f"the counter says {line!r}, not {self.count}"
+                now = time.monotonic()
+                self.gap, last = max(self.gap, now - last), now
+                time.sleep(0.002)
+        except (AssertionError, OSError) as error:
+            self.error = f"after {self.count}: {error or type(error).__name__}"
+
+    def fresh(self) -> None:
+        """Count gaps from now on."""
+        self.gap = 0.0
+
+    def goes_on(self, pair: Pair, rounds: int = 5, seconds: float = 15.0) -> None:
+        """Some more round trips are made, all right."""
+        wanted = self.count + rounds
+        end = time.monotonic() + seconds
+        while self.count < wanted:
+            assert self.error is None, f"{self.error}\n{pair.story()}"
+            assert time.monotonic() < end, f"no answers come any more\n{pair.story()}"
+            time.sleep(0.01)
+
+    def close(self, pair: Pair) -> None:
+        self._end.set()
+        self.join(30)
+        assert self.error is None, f"{self.error}\n{pair.story()}"
+        assert self.count
+        for sock in (self._echo, self._counter):
+            sock.close()
+
+
+@contextmanager
+def talking(pair: Pair) -> Iterator[Talk]:
+    talk = Talk(pair.address)
+    talk.start()
+    talk.goes_on(pair)
+    yield talk
+    talk.close(pair)
