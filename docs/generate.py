@@ -1,4 +1,8 @@
-"""Writes docs/events.md, the reference of the events, from the types that make them: `python docs/generate.py`."""
+"""Writes the pages that the code knows best: `python docs/generate.py`.
+
+docs/events.md, the reference of the events, from the types that make them; docs/reasons.md and docs/reasons, from what
+`coloproxy explain` says.
+"""
 
 import re
 import socket
@@ -12,8 +16,10 @@ from msgspec import inspect
 
 from coloproxy import Comparator, Config, Side
 from coloproxy.compare.events import Event
+from coloproxy.watch.explanations import explanations, markdown
 
 PAGE = Path(__file__).with_name("events.md")
+REASONS = Path(__file__).with_name("reasons")
 
 HEAD = """\
 # Events
@@ -106,6 +112,9 @@ MEANING = {
     "verified_bytes": "Bytes of payload found equal.",
     "malformed": "Malformed frames, by kind.",
     "divergences": "Divergences, by reason.",
+    "waits": "For how long the primary's frames were held: how many for up to 64 microseconds, for up to twice as long,"
+    " and so on, the last for longer. Those that left at once are not in it. Empty where that is not measured.",
+    "waited": "The sum of these times, in seconds.",
     "verified": "TCP: the sequence number up to which both agree.",
     "unprotected": "Whether it has diverged and passes uncompared since.",
     "name": "The topology's name.",
@@ -215,5 +224,34 @@ def page() -> str:
     return HEAD + examples + "\n".join(map(section, records.values()))
 
 
+REASONS_HEAD = """\
+# Reasons
+
+<!-- Written by `python docs/generate.py`; do not edit. -->
+
+Every divergence has one reason. It is in the events [`divergence`](events.md#divergence) and
+[`checkpoint_requested`](events.md#checkpoint_requested), in the name of the evidence file, and in the table of the
+`summary`. Each has a page: what it means, what usually causes it, and what to do if it comes often. `coloproxy explain
+REASON` prints the same, and the [live page](watch.md) shows it beside each divergence.
+
+A divergence now and then is what checkpoints are for. One on every connection, at the same offset, has a cause that can
+be removed.
+
+| reason | |
+|---|---|
+"""
+
+
+def reasons() -> Iterator[tuple[Path, str]]:
+    """The pages of the reasons, and the one that lists them."""
+    rows = [f"| [{told.reason}](reasons/{told.reason}.md) | {told.short} |\n" for told in explanations().values()]
+    yield REASONS.with_suffix(".md"), REASONS_HEAD + "".join(rows)
+    for told in explanations().values():
+        yield REASONS / f"{told.reason}.md", markdown(told)
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(), "utf-8")
+    REASONS.mkdir(exist_ok=True)
+    for file, text in reasons():
+        file.write_text(text, "utf-8")

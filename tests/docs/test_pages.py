@@ -119,5 +119,5 @@ def test_the_first_steps_lead_where_they_say(started: "subprocess.Popen[bytes]",
 
 def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text()
-    for page in DOCS.glob("*.md"):
-        assert f": {page.name}" in navigation, page.name
+    for page in DOCS.glob("**/*.md"):
+        assert f": {page.relative_to(DOCS)}" in navigation, page.name

@@ -54,8 +54,14 @@ def test_defaults_are_as_described() -> None:
         assert described[f"--{field.replace('_', '-')}"] == shown, field
 
 
-def test_every_reason_has_its_section_in_order() -> None:
-    assert re.findall(r"^## (\w+)$", (DOCS / "reasons.md").read_text(), re.MULTILINE) == list(Reason)
+def test_the_pages_of_the_reasons_say_what_is_explained() -> None:
+    for file, text in generate.reasons():
+        assert file.read_text() == text, f"{file.name}: make it anew: python docs/generate.py"
+
+
+def test_every_reason_has_its_page_in_order() -> None:
+    assert [row[0] for row in table(DOCS / "reasons.md")][1:] == [f"[{name}](reasons/{name}.md)" for name in Reason]
+    assert {page.stem for page in (DOCS / "reasons").glob("*.md")} == set(Reason)
 
 
 def test_every_key_of_a_rule_is_described() -> None:

@@ -108,7 +108,7 @@ class Running:
         """End it by a signal; returns the summary."""
         self.process.send_signal(number)
         assert self.process.wait(PATIENCE) == 0, self.errors()
-        assert "Traceback" not in self.errors()
+        assert "Traceback" not in self.errors(), self.errors()
         last = self.events()[-1]
         assert last["event"] == "summary"
         return last

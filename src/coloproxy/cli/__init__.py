@@ -9,6 +9,7 @@ from coloproxy.cli.compare import compare
 from coloproxy.cli.demo import demo
 from coloproxy.cli.diff import diff
 from coloproxy.cli.doctor import doctor
+from coloproxy.cli.explain import explain
 from coloproxy.cli.run import run
 from coloproxy.errors import ColoproxyError
 
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(compare)
 app.command()(diff)
+app.command()(explain)
 app.add_typer(trace.app, name="trace")
 app.command()(run)
 app.add_typer(lab.app, name="lab")

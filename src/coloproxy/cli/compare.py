@@ -15,13 +15,17 @@ from coloproxy.compare.comparator import Comparator
 from coloproxy.compare.events import Event
 from coloproxy.compare.rules import load_rules
 from coloproxy.link.clock import Clock
+from coloproxy.link.evidence import EvidenceFolder, Witness
 from coloproxy.link.log import EventLog
 from coloproxy.link.proxy import Proxy
 from coloproxy.link.signals import Signals
+from coloproxy.watch.host import of_proxy
+from coloproxy.watch.launch import Service
 
 SOCKETS = "Sockets (unix:PATH or tcp:HOST:PORT; connecting, or listening with ,server behind it)"
 METHOD = "Comparison"
 REPORTS = "Reports"
+PAGE = "Metrics and page"
 TUNING = "Fine tuning (times in milliseconds)"
 
 UNCOMPILED = (
@@ -97,6 +101,15 @@ def compare(
         list[str] | None, option(text="Trace events to switch on, as with QEMU; see `trace list`.", panel=REPORTS)
     ] = None,
     trace_file: Annotated[Text, option(text="A file for them; otherwise standard error.", panel=REPORTS)] = None,
+    http: Annotated[
+        Text, option(text="Serve metrics and a live page at HOST:PORT, or at PORT of this machine only.", panel=PAGE)
+    ] = None,
+    http_host: Annotated[
+        list[str] | None, option(text="A name by which the page may be called; can be repeated.", panel=PAGE)
+    ] = None,
+    control: Annotated[
+        Text, option(text="Let the page add rules, with the token in this file, made if it is not there.", panel=PAGE)
+    ] = None,
     compare_timeout: Annotated[
         Number, option(text="Age at which a held frame is a divergence (3000).", panel=TUNING)
     ] = None,
@@ -127,7 +140,7 @@ def compare(
 
     SIGTERM ends it: what is held stays unreleased. SIGUSR1 writes its state to the events.
     """
-    given = {name: value or None if name == "trace" else value for name, value in context.params.items()}
+    given = {name: None if value == [] else value for name, value in context.params.items()}
     run(settings({name: given[name] for name in Settings.__struct_fields__}, config))
 
 
@@ -135,28 +148,43 @@ def run(chosen: Settings) -> None:
     """Be the proxy until a signal ends it. Raises ColoproxyError for what cannot be as the settings say."""
     addresses = chosen.addresses()
     rules = load_rules(Path(chosen.rules)) if chosen.rules else None
+    service = serving(chosen.http, chosen.control, chosen.http_host)
     clock = Clock()
     log = EventLog(chosen.events)
-    evidence = None
+    witnesses: list[Witness] = []
     if chosen.evidence:
-        from coloproxy.link.evidence import EvidenceFolder
-
-        evidence = EvidenceFolder(chosen.evidence, clock)
+        witnesses.append(EvidenceFolder(chosen.evidence, clock))
     if chosen.trace or chosen.trace_file:
         trace.apply_options(chosen.trace, file=chosen.trace_file)
-    comparator = Comparator(chosen.config(), clock.now(), evidence=evidence is not None)
+    comparator = Comparator(chosen.config(), clock.now(), evidence=bool(witnesses))
+    if chosen.events:
+        comparator.measure_waits()
     if rules is not None:
         comparator.set_rules(rules)
-    proxy = Proxy(addresses, comparator, clock, log, vnet_hdr=chosen.vnet_hdr, evidence=evidence)
+    proxy = Proxy(addresses, comparator, clock, log, vnet_hdr=chosen.vnet_hdr, evidence=witnesses)
     if not COMPILED:
         print(f"coloproxy: {UNCOMPILED}", file=sys.stderr)
         proxy.warn(UNCOMPILED)
     calls = {signal.SIGTERM: proxy.stop, signal.SIGINT: proxy.stop, signal.SIGUSR1: proxy.report_state}
     try:
         with Signals(proxy.loop, calls):
+            if service is not None:
+                service.show(of_proxy(proxy, log), log)
             gc.freeze()  # what is here stays, and need not be searched for garbage again and again
             proxy.run()
     finally:
+        if service is not None:
+            service.close()
         proxy.loop.close()
         log.close()
         trace.close()
+
+
+def serving(http: str | None, control: str | None, names: list[str]) -> Service | None:
+    """The service of metrics and the page, listening; told where on standard error. Raises ColoproxyError."""
+    if http is None:
+        return None
+    service = Service(http, control, names)
+    told = f"; the token for control is in {control}" if control else ""
+    print(f"coloproxy: the page is at {service.url}{told}", file=sys.stderr, flush=True)
+    return service

@@ -15,7 +15,7 @@ from coloproxy.link.address import Address, parse_address
 from coloproxy.link.proxy import Role
 
 ROLES: tuple[Role, ...] = ("primary_in", "secondary_in", "outdev", "notify_dev")
-PATHS = ("rules", "events", "evidence", "trace_file")
+PATHS = ("rules", "events", "evidence", "trace_file", "control")
 
 
 class Settings(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,6 +24,8 @@ class Settings(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
     primary_in, secondary_in, outdev, notify_dev: addresses. vnet_hdr: the framing has a word for virtio-net headers.
     rules: a rules file. events: a file for events, "-" for standard output. evidence: a folder for captures.
     trace: patterns of trace events. trace_file: where these go.
+    http: where metrics and the page are served. http_host: names that the page may be called by. control: a file with
+    the token by which the page may change something.
     """
 
     primary_in: str | None = None
@@ -36,6 +38,9 @@ class Settings(Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
     evidence: str | None = None
     trace: list[str] = []
     trace_file: str | None = None
+    http: str | None = None
+    http_host: list[str] = []
+    control: str | None = None
 
     def config(self) -> Config:
         """The comparator's part."""
@@ -79,6 +84,8 @@ def settings(given: Mapping[str, Any], file: Path | None) -> Settings:
             "on-divergence = 'cut' resets both replicas' ends too, which these sockets do not reach: use a topology"
             " (`coloproxy run`), or alarm."
         )
+    if made.http is None and (made.control is not None or made.http_host):
+        raise ColoproxyError("control and http-host are for the page: give http too, or drop them.")
     if made.notify_dev is not None and made.on_divergence != "hold":
         raise ColoproxyError(
             f"on-divergence = {made.on_divergence!r} is for use without notify-dev, which brings checkpoints; drop one."

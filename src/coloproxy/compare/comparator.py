@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from coloproxy import trace
-from coloproxy.compare import accounts, rules
+from coloproxy.compare import accounts
 from coloproxy.compare.accounts import REFUSED, side_account
 from coloproxy.compare.config import Config
 from coloproxy.compare.context import Context
@@ -39,8 +39,8 @@ from coloproxy.compare.explain import around, endpoints_of, in_front
 from coloproxy.compare.fragments import Fragments
 from coloproxy.compare.overdue import Overdue
 from coloproxy.compare.requests import Requests
-from coloproxy.compare.rules import Action
-from coloproxy.compare.state import connection_states, held
+from coloproxy.compare.rules import Action, Rule
+from coloproxy.compare.state import Survey, connection_states, held, survey
 from coloproxy.compare.table import Table
 from coloproxy.compare.tcp import Tcp
 from coloproxy.compare.tracing import Tracing
@@ -99,7 +99,9 @@ class Comparator:
         self._overdue = Overdue(context, self._tcp, self._datagrams)
         self._events: deque[Event] = deque()
         self._lost_events = 0
-        self._evidence: deque[Evidence] | None = deque(maxlen=MAX_EVIDENCE) if evidence else None
+        self._evidence: deque[Evidence] | None = None
+        if evidence:
+            self.keep_evidence()
         self._malformed: Counter[str] = Counter()
         self._divergences: Counter[str] = Counter()
         self._evicted = 0
@@ -146,6 +148,11 @@ class Comparator:
             self._lost_events = 0
         return events
 
+    def keep_evidence(self) -> None:
+        """Keep the frames behind divergences from now on, up to 64 divergences until they are taken."""
+        if self._evidence is None:
+            self._evidence = deque(maxlen=MAX_EVIDENCE)
+
     def take_evidence(self) -> list[Evidence]:
         """The frames behind the divergences since the last call; empty unless the comparator was made to keep them."""
         found = list(self._evidence or ())
@@ -180,7 +187,7 @@ class Comparator:
 
     def tick(self, now: float) -> None:
         """Do what is due: timeouts, delayed and repeated requests, parts of large frames."""
-        self._context.now = now
+        self._context.now = self._engine.now = now
         self._datagrams.tick(now)
         self._fragments.tick(now)
         if now >= self._scan_due:
@@ -194,7 +201,7 @@ class Comparator:
 
     def checkpoint_completed(self, now: float) -> None:
         """The secondary is a copy of the primary as of now: what the primary said before is released."""
-        self._context.now = now
+        self._context.now = self._engine.now = now
         self._solo = None
         took = self._requests.completed(now)
         self._completed += 1
@@ -216,7 +223,7 @@ class Comparator:
         self._alone(Side.PRIMARY, now)
 
     def _alone(self, survivor: Side, now: float) -> None:
-        self._context.now = now
+        self._context.now = self._engine.now = now
         self._solo = survivor
         self._requests.completed(now)
         self._events.append(self._epochs.alone(survivor))
@@ -244,6 +251,8 @@ class Comparator:
             verified_bytes=engine.verified_bytes,
             malformed=dict(self._malformed),
             divergences=dict(self._divergences),
+            waits=list(engine.waits) if engine.measuring else [],
+            waited=engine.waited,
         )
 
     def state(self, now: float, limit: int = 1000) -> State:
@@ -258,7 +267,35 @@ class Comparator:
             accounting=self.accounting(),
         )
 
-    def set_rules(self, new: Sequence[rules.Rule]) -> None:
+    @property
+    def survivor(self) -> Side | None:
+        """Which replica goes on alone, after a failover and until a checkpoint completes; None: there are two."""
+        return self._solo
+
+    @property
+    def checkpoint_pending(self) -> bool:
+        """Whether a checkpoint is needed that has not been made."""
+        return self._requests.pending
+
+    def knows(self, connection: Connection) -> bool:
+        """Whether a connection that a survey has found is still there."""
+        here = self._table.by_kind[connection.kind].get(connection.key) is connection
+        return here or connection in self._tcp.incarnations.beside
+
+    def measure_waits(self) -> None:
+        """Count from now on for how long frames of the primary are held: the account says so."""
+        self._engine.measuring = True
+
+    def survey(self, limit: int = 0) -> Survey:
+        """What all connections have in common, and up to `limit` of them: in a small part of the time of `state`."""
+        return survey(self._engine, self._table, list(self._tcp.incarnations.beside), limit)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules in force, in order."""
+        return self._table.rules.given
+
+    def set_rules(self, new: Sequence[Rule]) -> None:
         """Use these rules from now on, for frames that come. Raises ColoproxyError if one is not valid."""
         self._table.set_rules(new, self._tcp.incarnations.beside)
 

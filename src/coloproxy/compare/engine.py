@@ -45,6 +45,11 @@ ACK = cython.declare(cython.int, 0x10)
 # that holds nothing else.
 FRAME_COST = cython.declare(cython.ulonglong, 512)
 
+# For how long frames of the primary were held, counted in cells: the first for up to so many seconds, each for twice as
+# many as the one before, the last for all that is longer.
+SHORTEST_WAIT = cython.declare(cython.double, 0.000064)
+WAIT_CELLS = cython.declare(cython.int, 19)
+
 # A payload that no frame of an Ethernet of 1500 bytes carries: such a frame may leave in parts.
 LARGE = cython.declare(cython.uint, 1460)
 
@@ -237,6 +242,9 @@ class Engine:
     owed(connection): the secondary acknowledged more, and the client has not been told all;
     tracer(connection, frame_p, frame_s, place, n): told of every n bytes found equal and, without frame_s, of every
         release; or None.
+
+    While `measuring`, `waits` counts for how long the primary's frames were held, in cells, and `waited` is the sum in
+    seconds; `now` is the time that counts for it.
     """
 
     tcp = cython.declare(dict, visibility="public")
@@ -256,6 +264,11 @@ class Engine:
     cells = cython.declare(cython.ulonglong[::1])
     order = cython.declare(cython.ulonglong, visibility="public")
     verified_bytes = cython.declare(cython.ulonglong, visibility="public")
+    waits = cython.declare(object, visibility="public")
+    wait_cells = cython.declare(cython.ulonglong[::1])
+    waited = cython.declare(cython.double, visibility="public")
+    now = cython.declare(cython.double, visibility="public")
+    measuring = cython.declare(cython.bint, visibility="public")
     max_queue = cython.declare(cython.uint)
     max_held = cython.declare(cython.ulonglong)
     p_crowded = cython.declare(cython.int, visibility="public")
@@ -290,6 +303,9 @@ class Engine:
         self.tally = self.cells = array("Q", [0] * (2 * 12))
         self.order = 0
         self.verified_bytes = 0
+        self.waits = self.wait_cells = array("Q", [0] * WAIT_CELLS)
+        self.waited = self.now = 0.0
+        self.measuring = False
         self.max_queue = max_queue
         self.max_held = max_held
         self.p_crowded = self.s_crowded = 0
@@ -324,6 +340,7 @@ class Engine:
         room: cython.Py_ssize_t = len(buf)
         fast: cython.bint = self.fast
         f: Frame = fresh(buf, headroom, lease, now)  # used again and again until one has to wait
+        self.now = now
         for i in range(count):
             start = index[3 * i]
             end = index[3 * i + 1]
@@ -816,11 +833,26 @@ class Engine:
                 self.p_crowded -= 1
             c.p_count -= 1
             c.p_bytes -= size
+            if self.measuring:
+                self.wait_over(self.now - f.time, frames)
         else:
             if c.s_count == self.max_queue:
                 self.s_crowded -= 1
             c.s_count -= 1
             c.s_bytes -= size
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def wait_over(self, seconds: cython.double, frames: cython.longlong) -> cython.int:
+        """Frames of the primary leave their queue after so long."""
+        cell: cython.int = 0
+        bound: cython.double = SHORTEST_WAIT
+        while cell < WAIT_CELLS - 1 and seconds > bound:
+            bound *= 2
+            cell += 1
+        self.wait_cells[cell] += frames
+        self.waited += seconds * frames
         return 0
 
     @cython.ccall
@@ -1002,6 +1034,43 @@ class Engine:
                     if len(found) >= limit:
                         return found
         return found
+
+    def survey(self, beside: list, unprotected_rule: object, limit: cython.Py_ssize_t) -> tuple:
+        """All connections, those of the tables and those beside, counted: when the oldest came of what is held of the
+        primary's and of the secondary's (None: nothing is), how many hold something, how many diverged, how many have
+        this rule; and up to `limit` of those that hold something or diverged."""
+        c: Connection
+        nothing: cython.double = float("inf")
+        primary: cython.double = nothing
+        secondary: cython.double = nothing
+        waiting: cython.Py_ssize_t = 0
+        diverged: cython.Py_ssize_t = 0
+        unprotected: cython.Py_ssize_t = 0
+        found: list = []
+        for table in (self.tcp, self.udp, self.icmp, self.icmpv6, self.other, self.non_ip, beside):
+            for c in table.values() if isinstance(table, dict) else table:
+                if c.rule is unprotected_rule:
+                    unprotected += 1
+                if c.diverged is not None:
+                    diverged += 1
+                elif not (c.p_count or c.s_count):
+                    continue
+                if c.p_count or c.s_count:
+                    waiting += 1
+                if c.p_head is not None and c.p_head.time < primary:
+                    primary = c.p_head.time
+                if c.a_head is not None and c.a_head.time < primary:
+                    primary = c.a_head.time
+                if c.control is not None and c.control[0].time < primary:
+                    primary = c.control[0].time
+                if c.s_head is not None and c.s_head.time < secondary:
+                    secondary = c.s_head.time
+                if len(found) < limit:
+                    found.append(c)
+        return (
+            None if primary == nothing else primary, None if secondary == nothing else secondary, waiting, diverged,
+            unprotected, found,
+        )  # fmt: skip
 
     def aged(self, before: cython.double) -> list:
         """Closed TCP connections that hold nothing and were last heard of before then."""

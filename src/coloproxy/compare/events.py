@@ -207,7 +207,10 @@ class SideAccount(msgspec.Struct, frozen=True):
 
 class Accounting(msgspec.Struct, frozen=True):
     """Both sides' accounts. `made` are frames the comparator made itself: parts of large ones, late acknowledgements.
-    `malformed` and `divergences` count by reason; `clamped` are released frames whose acknowledgement was lowered."""
+    `malformed` and `divergences` count by reason; `clamped` are released frames whose acknowledgement was lowered.
+    `waits` says for how long the primary's frames were held, where that is measured: cell by cell how many, the first
+    for up to 64 microseconds, each further one for up to twice as long as the one before, the last for longer; frames
+    that left at once are in none. `waited` is the sum in seconds."""
 
     primary: SideAccount = SideAccount()
     secondary: SideAccount = SideAccount()
@@ -220,6 +223,8 @@ class Accounting(msgspec.Struct, frozen=True):
     verified_bytes: int = 0
     malformed: dict[str, int] = {}
     divergences: dict[str, int] = {}
+    waits: list[int] = []
+    waited: float = 0.0
 
 
 class ConnectionState(msgspec.Struct, frozen=True, kw_only=True):

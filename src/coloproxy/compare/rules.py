@@ -146,9 +146,10 @@ def _within(address: bytes, network: ipaddress.IPv4Network | ipaddress.IPv6Netwo
 
 
 class Rules:
-    """An ordered list of rules, made ready."""
+    """An ordered list of rules, made ready; `given` is the list."""
 
     def __init__(self, rules: Sequence[Rule] = DEFAULT_RULES) -> None:
+        self.given = tuple(rules)
         self.matches = [_Match(rule, number) for number, rule in enumerate(rules, 1)]
 
     def decide(self, packet: Packet, side: Side, icmp_type: int = -1) -> Decision:

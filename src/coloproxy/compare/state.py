@@ -1,12 +1,39 @@
 """Pictures of connections, for whoever asks what the comparator is waiting for."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import NamedTuple
 
-from coloproxy.compare.engine import Connection, Frame
+from coloproxy.compare.engine import Connection, Engine, Frame
 from coloproxy.compare.events import ConnectionState, Held, Side
 from coloproxy.compare.explain import endpoints_of
-from coloproxy.compare.table import UNPROTECTED
+from coloproxy.compare.table import UNPROTECTED, Table
 from coloproxy.packet.parse import Kind
+
+
+class Survey(NamedTuple):
+    """All connections in a few numbers. primary_since, secondary_since: when the oldest came of what is held of either
+    side; None: nothing is. waiting, diverged, unprotected: how many connections hold frames, wait for a checkpoint,
+    pass uncompared since they diverged. found: some connections, those that hold frames or diverged first, then the
+    newest; to be looked at, not to be changed."""
+
+    connections: int
+    primary_since: float | None
+    secondary_since: float | None
+    waiting: int
+    diverged: int
+    unprotected: int
+    found: list[Connection]
+
+
+def survey(engine: Engine, table: Table, beside: list[Connection], limit: int) -> Survey:
+    """Go through all connections once."""
+    primary, secondary, waiting, diverged, unprotected, found = engine.survey(beside, UNPROTECTED, limit)
+    seen = set(found)
+    for connections in table.by_kind:
+        newest: Iterable[Connection] = islice(reversed(connections.values()), limit)
+        found += [c for c in newest if c not in seen]
+    return Survey(len(table) + len(beside), primary, secondary, waiting, diverged, unprotected, found[:limit])
 
 
 def held(c: Connection, side: Side, now: float) -> Held:

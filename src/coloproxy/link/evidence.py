@@ -4,13 +4,21 @@ import contextlib
 import os
 import re
 from pathlib import Path
+from typing import Protocol
 
 from coloproxy.capture import PcapngWriter
 from coloproxy.compare.comparator import Evidence
+from coloproxy.compare.events import Divergence
 from coloproxy.errors import ColoproxyError
 from coloproxy.link.clock import Clock
 
 MOST_FILES = 10000  # in one folder; a divergence a second must not fill the disk for ever
+
+
+class Witness(Protocol):
+    """Keeps evidence somewhere; returns a sentence if that was not possible."""
+
+    def write(self, evidence: Evidence) -> str | None: ...
 
 
 class EvidenceFolder:
@@ -47,10 +55,14 @@ class EvidenceFolder:
         return None
 
     def _frames(self, writer: PcapngWriter, evidence: Evidence) -> None:
-        divergence = evidence.divergence
-        comment = f"{divergence.reason}: {divergence.connection or ''} {divergence.detail}".strip()
+        comment = title(evidence.divergence)
         for side, frame, vnet_len, when in sorted(evidence.frames, key=lambda entry: entry[3]):
             writer.write(
                 frame[vnet_len:], self._clock.wall_ns(when), comment=comment, interface=side.label
             )
             comment = ""
+
+
+def title(divergence: Divergence) -> str:
+    """What the first packet of a divergence's evidence has as its comment."""
+    return f"{divergence.reason}: {divergence.connection or ''} {divergence.detail}".strip()

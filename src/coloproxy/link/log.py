@@ -5,6 +5,7 @@ import select
 import stat
 import sys
 import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -30,6 +31,7 @@ class EventLog:
         self._loop: Loop | None = None
         self._waiting = bytearray()
         self._lost = 0
+        self._listeners: list[Callable[[Event], None]] = []
         if target == "-":
             self._fd = unblocked(1)
         elif target is not None:
@@ -43,8 +45,15 @@ class EventLog:
         """Have this loop write what waits."""
         self._loop = loop
 
+    def listen(self, told: Callable[[Event], None]) -> None:
+        """Have each event told to somebody else too, whether it is written or not."""
+        self._listeners.append(told)
+
     def write(self, *events: Event) -> None:
         """Write these, in order."""
+        for told in self._listeners:
+            for event in events:
+                told(event)
         if self._fd is None:
             return
         for event in events:

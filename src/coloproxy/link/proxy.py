@@ -8,7 +8,7 @@ import math
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from coloproxy.compare.comparator import Comparator
@@ -32,7 +32,7 @@ from coloproxy.link.output import Outbox
 from coloproxy.link.peers import Peers, why
 
 if TYPE_CHECKING:
-    from coloproxy.link.evidence import EvidenceFolder
+    from coloproxy.link.evidence import Witness
 
 Role = Literal["primary_in", "secondary_in", "outdev", "notify_dev"]
 
@@ -65,15 +65,15 @@ class Proxy:
         log: EventLog,
         *,
         vnet_hdr: bool = False,
-        evidence: "EvidenceFolder | None" = None,
+        evidence: "Sequence[Witness]" = (),
         loop: Loop | None = None,
     ) -> None:
         """addresses: of primary_in, secondary_in and outdev, and of notify_dev if there is one."""
         self.loop = loop or Loop()
-        self._comparator = comparator
-        self._clock = clock
+        self.comparator = self._comparator = comparator
+        self.clock = self._clock = clock
         self._log = log
-        self._evidence = evidence
+        self.witnesses = list(evidence)
         log.attach(self.loop)
         self._peers = Peers(log.write, clock.now)
         self._pool = Pool()
@@ -88,13 +88,13 @@ class Proxy:
         ]
         self._outbox = Outbox(vnet_hdr, self._pool)
         self._outdev = Endpoint("outdev", addresses["outdev"], self.loop, self._output_connected)
-        self._endpoints = [*(each.endpoint for each in self._inputs), self._outdev]
+        self.endpoints = [*(each.endpoint for each in self._inputs), self._outdev]
         self._notify: NotifySocket | None = None
         if "notify_dev" in addresses:
             self._notify = NotifySocket(
                 addresses["notify_dev"], self.loop, clock.now, log.write, self._checkpoint_completed, vnet_hdr=vnet_hdr
             )
-            self._endpoints.append(self._notify.endpoint)
+            self.endpoints.append(self._notify.endpoint)
 
     def _input(self, address: Address, role: Role, side: Side, vnet_hdr: bool) -> Input:
         def take(batch: Batch) -> None:
@@ -113,13 +113,13 @@ class Proxy:
     def run(self) -> None:
         """Work until stopped; then say what was done. Raises ColoproxyError if it cannot listen where it should."""
         try:
-            for endpoint in self._endpoints:
+            for endpoint in self.endpoints:
                 endpoint.start()
             while not self._stopping:
                 self._turn()
             self._finish()
         finally:
-            for endpoint in self._endpoints:
+            for endpoint in self.endpoints:
                 endpoint.close()
 
     def stop(self) -> None:
@@ -129,6 +129,11 @@ class Proxy:
     def report_state(self) -> None:
         """Say what the comparator holds."""
         self._log.write(self._comparator.state(self._clock.now()))
+
+    @property
+    def pending(self) -> int:
+        """Bytes released that the output's reader has not taken yet."""
+        return self._outbox.pending
 
     def warn(self, text: str) -> None:
         self._log.write(Warned(time=self._clock.now(), text=text))
@@ -151,10 +156,11 @@ class Proxy:
             self._write()
         for event in self._comparator.take_events():
             self._report(event)
-        if self._evidence is not None:
+        if self.witnesses:
             for evidence in self._comparator.take_evidence():
-                if problem := self._evidence.write(evidence):
-                    self.warn(problem)
+                for witness in self.witnesses:
+                    if problem := witness.write(evidence):
+                        self.warn(problem)
         if self._pool.lent > self._compact_at:
             self._compact()
         self._gate()

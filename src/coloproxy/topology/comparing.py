@@ -12,7 +12,7 @@ from coloproxy.compare.rules import load_rules
 from coloproxy.errors import ColoproxyError
 from coloproxy.link.address import parse_address
 from coloproxy.link.clock import Clock
-from coloproxy.link.evidence import EvidenceFolder
+from coloproxy.link.evidence import EvidenceFolder, Witness
 from coloproxy.link.flow import Take, bare
 from coloproxy.link.loop import Loop
 from coloproxy.link.notify import NotifySocket
@@ -41,7 +41,7 @@ class Comparing(Element):
         fields = compare_config.Config.__struct_fields__
         chosen = compare_config.Config(**{field: getattr(settings, field) for field in fields})
         self.comparator = Comparator(chosen, clock.now(), evidence=settings.evidence is not None)
-        self._evidence: EvidenceFolder | None = None
+        self.witnesses: list[Witness] = []
         self._notify: NotifySocket | None = None
         self._settings = settings
         if settings.notify_dev is not None and settings.on_divergence != "hold":
@@ -68,7 +68,7 @@ class Comparing(Element):
     def open(self) -> None:
         with self._naming():
             if self._settings.evidence is not None:
-                self._evidence = EvidenceFolder(self._settings.evidence, self._clock)
+                self.witnesses.append(EvidenceFolder(self._settings.evidence, self._clock))
             if self._notify is not None:
                 self._notify.endpoint.start()
 
@@ -115,10 +115,11 @@ class Comparing(Element):
             self._report(event)
             if isinstance(event, CheckpointRequested) and self._notify is not None:
                 self._notify.request()
-        if self._evidence is not None:
+        if self.witnesses:
             for evidence in self.comparator.take_evidence():
-                if problem := self._evidence.write(evidence):
-                    self._report(Warned(time=now, text=f"{self.name}: {problem}"))
+                for witness in self.witnesses:
+                    if problem := witness.write(evidence):
+                        self._report(Warned(time=now, text=f"{self.name}: {problem}"))
 
     def compact(self) -> None:
         """Copy what is held out of the buffers it came in."""

@@ -1,0 +1,57 @@
+"""`python -m coloproxy.watch.service CHANNEL LISTENER`: both are file descriptors. It ends when the channel does."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator
+
+import uvicorn
+
+from coloproxy.watch.service.app import app
+from coloproxy.watch.service.hub import Hub
+from coloproxy.watch.service.line import Line
+
+NICE = 10  # the frames come first
+MOST_CONNECTIONS = 512
+UNREAD = 20_000  # milliseconds after which a connection is given up whose reader takes nothing
+
+
+class Server(uvicorn.Server):
+    """Signals are not for it: it ends when the proxy does."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(channel: int, listener: int) -> None:
+    """Serve until the proxy is gone."""
+    hub = Hub()
+    line = await Line.open(socket.socket(fileno=channel), hub)
+    sock = socket.socket(fileno=listener)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD)  # what is accepted inherits it (tcp(7))
+    config = uvicorn.Config(
+        app(hub), log_config=None, access_log=False, lifespan="off", ws="none", http="h11", server_header=False,
+        proxy_headers=False, timeout_graceful_shutdown=1, limit_concurrency=MOST_CONNECTIONS,
+    )  # fmt: skip
+    # A reader that is dropped for being slow is counted, and no news for standard error.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: "without completing" not in record.getMessage())
+    server = Server(config)
+    serving = asyncio.create_task(server.serve([sock]))
+    await line.run()
+    hub.close()
+    server.should_exit = True
+    await serving
+
+
+def main() -> None:
+    """Serve."""
+    os.nice(NICE)
+    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2])))
+
+
+if __name__ == "__main__":
+    main()
