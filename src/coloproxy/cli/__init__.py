@@ -1,9 +1,11 @@
 """The commands. Each prints what it cannot do as one sentence, and exits with status 2."""
 
 import sys
+from typing import Annotated
 
 import typer
 
+from coloproxy import __version__
 from coloproxy.cli import guest, lab, trace
 from coloproxy.cli.compare import compare
 from coloproxy.cli.demo import demo
@@ -20,6 +22,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+def say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"coloproxy {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version, and end.", callback=say_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
 app.command()(compare)
 app.command()(diff)
 app.command()(explain)
