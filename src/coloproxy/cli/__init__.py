@@ -12,6 +12,7 @@ from coloproxy.cli.demo import demo
 from coloproxy.cli.diff import diff
 from coloproxy.cli.doctor import doctor
 from coloproxy.cli.explain import explain
+from coloproxy.cli.report import report
 from coloproxy.cli.run import run
 from coloproxy.errors import ColoproxyError
 
@@ -42,6 +43,7 @@ def options(
 app.command()(compare)
 app.command()(diff)
 app.command()(explain)
+app.command()(report)
 app.add_typer(trace.app, name="trace")
 app.command()(run)
 app.add_typer(lab.app, name="lab")

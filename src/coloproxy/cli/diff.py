@@ -18,10 +18,12 @@ from rich.table import Table
 from rich.text import Text
 
 from coloproxy.capture import PcapngWriter
+from coloproxy.cli.report import write
 from coloproxy.compare.rules import load_rules
 from coloproxy.errors import ColoproxyError
 from coloproxy.offline import CaptureSummary, Compared, Difference, Options, Report, compare, parse_replica
 from coloproxy.offline.evidence import write_evidence
+from coloproxy.watch.report import of_diff
 
 ROWS = 20  # connections in the table
 SHORT = 0.5  # seconds of work without a progress bar
@@ -53,6 +55,9 @@ def diff(
     evidence: Annotated[
         Path | None, typer.Option(metavar="FILE.pcapng", help="Write the frames around each difference here.")
     ] = None,
+    report_file: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE.html", help="Write a report for people here.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole result as JSON.")] = False,
     show: Annotated[int, typer.Option(metavar="N", min=0, help="Differences that are explained.")] = 10,
 ) -> None:
@@ -71,6 +76,8 @@ def diff(
             keep_evidence(evidence, report)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    if report_file is not None:
+        write(of_diff(report, ["coloproxy", *sys.argv[1:]]), report_file)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     else:
