@@ -14,6 +14,7 @@ from coloproxy.cli.doctor import doctor
 from coloproxy.cli.explain import explain
 from coloproxy.cli.report import report
 from coloproxy.cli.run import run
+from coloproxy.cli.top import top
 from coloproxy.errors import ColoproxyError
 
 app = typer.Typer(
@@ -44,6 +45,7 @@ app.command()(compare)
 app.command()(diff)
 app.command()(explain)
 app.command()(report)
+app.command()(top)
 app.add_typer(trace.app, name="trace")
 app.command()(run)
 app.add_typer(lab.app, name="lab")
