@@ -12,6 +12,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 help:
 	@echo "make demo   two replicas of a real TCP stream, compared; one byte changed; FTP through the whole of it"
+	@echo "make demo WATCH=1   the first of these, and then on and on, with a page to watch"
 	@echo "make test   all tests"
 	@echo "make bench  against QEMU's colo-compare and a relay that compares nothing"
 	@echo "make lint   style, types, and which room may import which"
@@ -34,8 +35,8 @@ $(BIN)/.fuzz: $(BIN)/.test
 	touch $@
 
 demo: $(BIN)/.test
-	$(BIN)/python -m demo
-	$(BIN)/coloproxy demo
+	$(BIN)/python -m demo $(if $(WATCH),--watch)
+	$(if $(WATCH),,$(BIN)/coloproxy demo)
 
 test: $(BIN)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not qemu"

@@ -1,6 +1,6 @@
 """The demonstration, act by act.
 
-    python -m demo [--size MIB] [--seed NUMBER] [--runs NUMBER] [--out FOLDER]
+    python -m demo [--size MIB] [--seed NUMBER] [--runs NUMBER] [--out FOLDER] [--watch]
 
 Exit status 0 when everything came out as it must, 1 when something did not, 2 when something could not run.
 """
@@ -21,7 +21,7 @@ from rich.console import Console
 
 from coloproxy.compare.engine import COMPILED
 from coloproxy.errors import ColoproxyError
-from demo import acts, household, screen, stream, traffic
+from demo import acts, household, screen, stream, traffic, watched
 from demo.story import Change, Story
 from figures import Result
 
@@ -43,6 +43,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=whole(0, 2**32), help="where to cut and what to change (default: at random)")
     parser.add_argument("--runs", type=whole(0, 99), default=1, help="runs of each measurement (default 1; 0: none)")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the picture (default: out)")
+    parser.add_argument("--watch", action="store_true", help="at the end, go on, with a page to watch, until Ctrl-C")
     return parser.parse_args()
 
 
@@ -83,6 +84,8 @@ def demonstrate(args: argparse.Namespace, console: Console) -> None:
         f"\nEverything came out as it must, in {time.monotonic() - begin:.0f} s. The picture: [bold]{file}[/]\n"
         f"[bright_black]The same cuts and the same change again: python -m demo --seed {seed}[/]"
     )
+    if args.watch:
+        watch(primary, rng, console)
 
 
 def talk(size: int, console: Console) -> list[stream.Segment]:
@@ -122,6 +125,16 @@ def play(primary: list[stream.Segment], rng: random.Random, console: Console) ->
     screen.fact(console, "streams", "the equal ones of 2; a checkpoint halts both replicas")
     screen.checkpoints(console, packet.checkpoints, same.checkpoints)
     return Story(primary, secondary, len(data), change, same, stop, packet, None)
+
+
+def watch(primary: list[stream.Segment], rng: random.Random, console: Console) -> None:
+    """Go on until a signal comes."""
+    for proxy in watched.watch(primary, rng):
+        console.print(
+            f"\nIt goes on, connection after connection; every other one differs in a byte. Watch it: {proxy.page()}\n"
+            "[bright_black]Ctrl-C ends it.[/]",
+            soft_wrap=True,
+        )
 
 
 def choose(data: bytes, rng: random.Random) -> Change:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 import socket
 import sys
@@ -28,10 +29,18 @@ OPTIONS = ("--ack-rule", "hold", "--no-prefix-release", "--epoch-grace", "0")
 class Comparator:
     """The process, the sockets by role, and the events it has written."""
 
-    def __init__(self, process: Popen[bytes], sockets: dict[str, socket.socket], log: Path) -> None:
+    def __init__(self, process: Popen[bytes], sockets: dict[str, socket.socket], log: Path, words: Path) -> None:
         self._process = process
         self._log = log
+        self._words = words
         self.sockets = sockets
+
+    def page(self) -> str:
+        """Where its page is, if it was started with `--http`. Raises RuntimeError if it does not say."""
+        found = re.search(r"http://\S+/", self._words.read_text())
+        if found is None:
+            raise RuntimeError("coloproxy compare did not say where its page is")
+        return found[0]
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The events of this name so far."""
@@ -67,7 +76,7 @@ def running(*options: str) -> Iterator[Comparator]:
         process = stack.enter_context(proxies.running(command, log))
         proxies.wait_until_listening(process, tuple(paths.values()), log)
         sockets = {role: stack.enter_context(connected(path)) for role, path in paths.items()}
-        yield Comparator(process, sockets, events)
+        yield Comparator(process, sockets, events, log)
 
 
 def connected(path: Path) -> socket.socket:

@@ -1,12 +1,15 @@
 """The demonstration as it is run: with real traffic, a real proxy, and nothing left over."""
 
+import json
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +17,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from coloproxy.errors import ColoproxyError
-from demo import acts, comparator, stream, traffic
+from demo import acts, comparator, stream, traffic, watched
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = [sys.executable, "-m", "demo"]
@@ -185,6 +188,20 @@ def test_a_difference_at_another_byte_is_wrong(primary: list[stream.Segment]) ->
 def test_a_comparator_that_does_not_start_is_told_in_its_own_words(primary: list[stream.Segment]) -> None:
     with pytest.raises(RuntimeError, match="tcp-match"):
         acts.same(primary, primary, lambda _: None, "--tcp-match", "nonsense")
+
+
+def test_the_experiment_that_goes_on_can_be_watched(primary: list[stream.Segment]) -> None:
+    shown: list[list[str]] = []
+
+    def look(_share: float) -> None:
+        with urllib.request.urlopen(f"{proxy.page()}api/divergences", timeout=20) as answer:
+            shown.append([row["reason"] for row in json.load(answer)])
+
+    play = watched.watch(primary, random.Random(1), look, limit=2)
+    proxy = next(play)
+    assert proxy.page().startswith("http://127.0.0.1:")
+    assert list(play) == []
+    assert (shown[0], shown[-1]) == ([], ["tcp_payload"])
 
 
 def test_a_crash_ends_the_proxy_and_removes_its_folder(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:

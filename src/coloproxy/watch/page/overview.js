@@ -105,7 +105,8 @@ export function overview(main) {
     say(tiles.divergences.value, format.number(sum((pane) => Object.values(pane.accounting.divergences).reduce((a, b) => a + b, 0))));
     say(tiles.divergences.more, sum((pane) => pane.diverged) ? `${format.counted(sum((pane) => pane.diverged), "connection")} held for it` : "none waits for a checkpoint");
     say(tiles.connections.value, format.number(sum((pane) => pane.connections)));
-    say(tiles.connections.more, `${format.number(sum((pane) => pane.waiting))} hold frames`);
+    const waiting = sum((pane) => pane.waiting);
+    say(tiles.connections.more, waiting === 1 ? "one holds frames" : `${format.number(waiting)} hold frames`);
     byReason(panes);
     if (store.state === "live") plots.forEach((plot) => plot.draw());
   }
