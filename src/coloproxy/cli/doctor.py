@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from coloproxy import COMPILED, __version__
+from coloproxy.watch.launch import NEEDED
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # sched.h
 TUN = "/dev/net/tun"
@@ -146,7 +147,14 @@ def plots() -> Finding:
     return Finding("plots", False, f"no {', '.join(missing)}", "pip install 'coloproxy[plot]'")
 
 
-CHECKS = (python, compiled_engine, root, tap, namespaces, packet_sockets, qemu, kvm, tshark, plots)
+def page() -> Finding:
+    missing = [name.replace("_", "-") for name in NEEDED if importlib.util.find_spec(name) is None]
+    if not missing:
+        return Finding("metrics and page", True, ", ".join(name.replace("_", "-") for name in NEEDED))
+    return Finding("metrics and page", False, f"no {', '.join(missing)}", "pip install 'coloproxy[http]'")
+
+
+CHECKS = (python, compiled_engine, root, tap, namespaces, packet_sockets, qemu, kvm, tshark, plots, page)
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
