@@ -17,7 +17,7 @@ help:
 	@echo "make bench  against QEMU's colo-compare and a relay that compares nothing"
 	@echo "make lint   style, types, and which room may import which"
 	@echo "make fuzz   every parser and the comparator, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
-	@echo "make soak   the long property tests, RUNS=$(RUNS), and all loads at once for 10 minutes"
+	@echo "make soak   the long property tests, RUNS=$(RUNS); all loads at once for 10 minutes; guests, as root"
 	@echo "make docs   the documentation as a site, in site/"
 
 $(BIN)/.test: pyproject.toml setup.py src/coloproxy/compare/engine.py src/coloproxy/rewrite/engine.py src/coloproxy/link/framing.py
@@ -56,6 +56,7 @@ fuzz: $(BIN)/.fuzz
 soak: $(BIN)/.test
 	COLOPROXY_RUNS=$(RUNS) COLOPROXY_SEED=$(SEED) HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest --timeout 0 tests/compare tests/qemu
 	$(BIN)/python bench/soak.py
+	$(BIN)/python bench/guest.py rounds kill cut --rounds 20 --kills 50 --cuts 200 --seed $(SEED)
 
 docs: $(BIN)/.lint
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -25,17 +25,18 @@ def free_ports(count: int) -> list[int]:
 class Cluster:
     """`address` is what a guest's file says of it."""
 
-    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
-        ports = free_ports(2 * MEMBERS)
-        clients = [f"http://{host}:{port}" for port in ports[:MEMBERS]]
+    def __init__(self, folder: Path) -> None:
+        self.ports = ports = free_ports(2 * MEMBERS)
+        clients = [f"http://127.0.0.1:{port}" for port in ports[:MEMBERS]]
         peers = [f"http://127.0.0.1:{port}" for port in ports[MEMBERS:]]
         whole = ",".join(f"m{number}={peer}" for number, peer in enumerate(peers))
-        self.address = f"etcd:{','.join(clients)}"
+        self.address = self.at("127.0.0.1")
         self.members: list[subprocess.Popen[bytes]] = []
         for number, (client, peer) in enumerate(zip(clients, peers, strict=True)):
             command = [
                 "etcd", "--name", f"m{number}", "--data-dir", str(folder / f"m{number}"),
-                "--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
+                "--listen-client-urls", client.replace("127.0.0.1", "0.0.0.0"),
+                "--advertise-client-urls", client, "--listen-peer-urls", peer,
                 "--initial-advertise-peer-urls", peer, "--initial-cluster", whole, "--log-level", "error",
             ]  # fmt: skip
             log = (folder / f"m{number}.log").open("wb")
@@ -46,6 +47,10 @@ class Cluster:
             while not healthy(client):
                 assert time.monotonic() < end, f"etcd does not answer at {client}"
                 time.sleep(0.05)
+
+    def at(self, host: str) -> str:
+        """The lease, for those who know this machine by that address."""
+        return f"etcd:{','.join(f'http://{host}:{port}' for port in self.ports[:MEMBERS])}"
 
     @contextmanager
     def without(self, *numbers: int) -> Iterator[None]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -77,7 +76,10 @@ bridge = "br0"
     def start(self, protect: bool = True) -> None:
         """Have the guest booted, then protected."""
         here.make(self.file)
-        for host in self.file.host:
+        for number, host in enumerate(self.file.host):
+            with NetNS(here.namespace(self.file, host)) as there:  # so that the agents reach us, and etcd here
+                index = there.link_lookup(ifname="br0")[0]
+                there.addr("add", index=index, address=f"{self.address[:-1]}{3 + number}", prefixlen=24)
             self.agent(host)
         self.wait(lambda: len(client.statuses(self.file)) == 2)
         self.ask("a", "up")
@@ -101,6 +103,8 @@ bridge = "br0"
         return str(self.ask(host)["state"])
 
     def primary(self) -> str:
+        """Whose guest it is, once both have decided."""
+        self.wait(lambda: [each["role"] for each in client.statuses(self.file).values()].count("primary") == 1)
         return client.having(self.file, "primary")
 
     def wait(self, done: Any, seconds: float = 20.0) -> None:
@@ -145,25 +149,19 @@ bridge = "br0"
 
     def kill_host(self, host: str) -> None:
         """The power goes: nothing of it says a word any more, not even that a connection ends."""
-        name = here.namespace(self.file, host)
-        with NetNS(name) as there:
-            for device in ("wire", "up0"):
-                there.link("set", index=there.link_lookup(ifname=device)[0], state="down")
-        for pid in here.processes(name):
-            os.kill(pid, signal.SIGKILL)
-        here.end(name)
+        here.switch_off(self.file, host)
 
     def revive_host(self, host: str) -> None:
         """It is switched on again."""
-        self.wire(host, True)
-        with NetNS(here.namespace(self.file, host)) as there:
-            there.link("set", index=there.link_lookup(ifname="up0")[0], state="up")
-        self.agent(host)
+        here.switch_on(self.file, self.path, host)
 
     def wire(self, host: str, up: bool) -> None:
         """The wire between the hosts."""
-        with NetNS(here.namespace(self.file, host)) as there:
-            there.link("set", index=there.link_lookup(ifname="wire")[0], state="up" if up else "down")
+        here.switch(self.file, host, "wire", up)
+
+    def up0(self, host: str, up: bool) -> None:
+        """A host's way to the clients, and to etcd."""
+        here.switch(self.file, host, "up0", up)
 
 
 @contextmanager

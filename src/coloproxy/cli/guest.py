@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,6 +50,18 @@ def sample(folder: Annotated[Path, typer.Argument(help="Where to make it.", show
     with extra():
         from coloproxy.guest import sample as samples
     print(samples.make(folder))
+
+
+@app.command()
+def keys(file: FileName) -> None:
+    """Make keys for the agents' connection, where the file says. Each host needs its own, and both certificates."""
+    guest = load(file)
+    if guest.keys is None:
+        raise ColoproxyError(f"guest file {file}: keys names no folder.")
+    with extra():
+        from coloproxy.guest import tls
+    for path in tls.make_keys(Path(guest.keys), list(guest.host)):
+        print(path)
 
 
 @app.command()
@@ -209,6 +222,42 @@ def down(file: FileName) -> None:
         here.remove(guest)
     elif not found:
         raise ColoproxyError("no agent answers here.")
+
+
+@app.command()
+def demo(out: Annotated[Path, typer.Option(help="A folder for guest.svg.")] = Path("out")) -> None:
+    """Switch a guest's host off while clients talk to it, protect it again, and show what they noticed.
+
+    On this machine, as root. Exits with status 1 if a client saw a wrong byte or a closed connection.
+    """
+    with extra():
+        from coloproxy.guest.showcase import picture
+        from coloproxy.guest.showcase.play import play
+    begin = time.monotonic()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="coloproxy-guest-") as folder, console.status("") as shown:
+            story = play(Path(folder), shown.update)
+    except OSError as error:
+        raise ColoproxyError(f"{error.filename or out}: {error.strerror}; name another folder with --out.") from None
+    for moment in story.moments:
+        console.print(f"[dim]{moment.when:8.3f} s[/]  {'[bold]' if moment.loud else ''}{moment.what}")
+    for name, each in (("echo", story.echo), ("download", story.download)):
+        if each.error is not None:
+            console.print(f"[red]{name}: {each.error}[/]")
+    if story.right:
+        console.print(
+            f"{len(story.echo.samples)} echoes on one connection, {story.download.count} downloads: every byte right;"
+            f" longest time without an echo when the host went {1000 * story.gap:.0f} ms"
+        )
+    try:
+        picture.draw(story, out / "guest.svg")
+    except ImportError:
+        console.print("no picture: matplotlib is not installed (pip install 'coloproxy[plot]')")
+    else:
+        console.print(f"In {time.monotonic() - begin:.0f} s. The picture: [bold]{out / 'guest.svg'}[/]")
+    if not story.right:
+        raise typer.Exit(1)
 
 
 def waiting(done: Callable[[], bool], seconds: float, why: str, guest: "GuestFile") -> None:

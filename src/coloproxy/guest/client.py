@@ -43,9 +43,9 @@ def statuses(file: File) -> dict[str, Status]:
 def having(file: File, role: str) -> str:
     """The host whose agent has this role. Raises ColoproxyError if none of this machine has."""
     found = statuses(file)
-    for host, status in found.items():
-        if status["role"] == role:
-            return host
+    of_it = [host for host, status in found.items() if status["role"] == role]
+    if of_it:  # one that is deciding may turn out not to have it any more
+        return min(of_it, key=lambda host: found[host]["state"] in ("deciding", "taking over"))
     said = ", ".join(f"{host} is {status['state']}" for host, status in found.items()) or "no agent answers here"
     raise ColoproxyError(f"no {role} is here: {said}.")
 

@@ -5,6 +5,7 @@ import contextlib
 import math
 import os
 import socket
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path as Files
@@ -34,6 +35,7 @@ from coloproxy.guest.monitor import Aio, Monitor
 from coloproxy.guest.path import Path
 from coloproxy.guest.states import Do, State
 from coloproxy.guest.stores import store
+from coloproxy.guest.tls import context
 from coloproxy.guest.wire import Wire
 from coloproxy.link.address import Address, parse_address
 from coloproxy.link.arena import Pool
@@ -65,7 +67,10 @@ class Core(abc.ABC):
         self._store = store(file.lease, file.name, file.timing.lease / 1000)
         self._memory = Memory(self.place / "state.json")
         self._aio, self._jobs = Aio(self.loop), Jobs(self.loop)
-        self._wire = Wire(meeting(file, host), self.loop, self.clock.now, self._report, pool)
+        there = meeting(file, host)
+        self._wire = Wire(
+            there, self.loop, self.clock.now, self._report, pool, secrecy(file, host, there.server)
+        )  # fmt: skip
         self.path = Path(file, host, self.loop, self.clock, pool, self._report, self._wire)
         self._works = Works(self.path.pieces, self.loop, self.clock, pool)
         self._plug = Plug(file.host[host].tap, file.host[host].bridge)
@@ -263,6 +268,11 @@ class Core(abc.ABC):
         willing = self._wire.connected and self._peer_state in (State.WAITING, State.FAILED)
         if self.file.protect == "auto" and self.state is State.ALONE and willing:
             self.protect()
+
+
+def secrecy(file: File, host: str, server: bool) -> ssl.SSLContext | None:
+    """TLS, if the file names keys. Raises ColoproxyError if they are not good."""
+    return context(Files(file.keys), host, file.other(host), server) if file.keys is not None else None
 
 
 def be_urgent() -> None:

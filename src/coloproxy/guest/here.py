@@ -22,6 +22,7 @@ from coloproxy.errors import ColoproxyError
 from coloproxy.guest.config import File
 from coloproxy.link.netns import NAMED, inside
 
+DEVICES = "wire", "up0"
 ENDING = 3.0  # seconds in which a process ends that was told to
 
 
@@ -100,6 +101,26 @@ def start(file: File, path: Path, host: str) -> None:
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )  # fmt: skip
     process.returncode = 0  # it is not ours to wait for: it outlives us
+
+
+def switch(file: File, host: str, device: str, up: bool) -> None:
+    """One of a host's devices, up or down: `wire` leads to the other host, `up0` to us."""
+    with NetNS(namespace(file, host)) as there:
+        there.link("set", index=_index(there, device), state="up" if up else "down")
+
+
+def switch_off(file: File, host: str) -> None:
+    """The power goes: nothing of the host says a word any more, not even that a connection ends."""
+    for device in DEVICES:
+        switch(file, host, device, False)
+    end(namespace(file, host))
+
+
+def switch_on(file: File, path: Path, host: str) -> None:
+    """It is there again, and its agent is started."""
+    for device in DEVICES:
+        switch(file, host, device, True)
+    start(file, path, host)
 
 
 def remove(file: File) -> None:

@@ -33,7 +33,7 @@ DRIVERS = (
 )  # fmt: skip
 
 APPLETS = ("sh", "cat", "echo", "mount", "mkdir", "ip", "insmod", "httpd", "nc", "head", "sleep", "sysctl", "poweroff",
-           "dd", "seq", "sha512sum")  # fmt: skip
+           "dd", "seq", "sha512sum", "grep")  # fmt: skip
 
 # The console is not read: nobody types there.
 INIT = """\
@@ -50,6 +50,9 @@ httpd -h /www
 nc -ll -p 7001 -e /bin/cat &
 nc -ll -p 7002 -e /bin/counter &
 nc -ll -p 7003 -e /bin/random &
+for port in 0050 1B59 1B5A 1B5B; do
+    until grep -q ":$port 0*:0000 0A" /proc/net/tcp /proc/net/tcp6; do sleep 0.1; done
+done
 echo {ready}
 while :; do sleep 1000; done
 """
@@ -58,8 +61,7 @@ COUNTER = "#!/bin/sh\nn=0\nwhile read -r line; do n=$((n + 1)); echo $n; done\n"
 RANDOM = "#!/bin/sh\nread -r line\nfor n in $(seq 8); do sha512sum </proc/timer_list | head -c 125; done\n"
 BLOCKS = """\
 #!/bin/sh
-echo "Content-Length: $((QUERY_STRING << 20))"
-echo
+printf "Content-Length: %d\\r\\n\\r\\n" $((QUERY_STRING << 20))
 for n in $(seq $QUERY_STRING); do cat /www/block; done
 """
 

@@ -12,7 +12,7 @@ TEXT = """\
 name = "sample"
 lease = "file:{folder}/lease"
 folder = "{folder}"
-protect = "auto"
+protect = "{protect}"
 
 [guest]
 kernel = "{kernel}"
@@ -36,7 +36,7 @@ bridge = "br0"
 """
 
 
-def make(folder: Path) -> Path:
+def make(folder: Path, protect: str = "auto") -> Path:
     """Make a guest and its file in a folder; the file's path. Raises ColoproxyError if that cannot be."""
     folder = folder.resolve()
     try:
@@ -44,7 +44,9 @@ def make(folder: Path) -> Path:
         made = image.build(folder, f"{GUEST}/24")
         path = folder / "guest.toml"
         path.write_text(
-            TEXT.format(guest=GUEST, us=US, folder=folder, kernel=made.kernel, initrd=made.initrd), "utf-8"
+            TEXT.format(
+                guest=GUEST, us=US, folder=folder, kernel=made.kernel, initrd=made.initrd, protect=protect
+            ), "utf-8",
         )  # fmt: skip
     except OSError as error:
         raise ColoproxyError(f"folder {folder}: {error.strerror}; name one that can be written.") from None

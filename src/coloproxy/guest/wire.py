@@ -4,6 +4,9 @@ The framing has a second word for the length of a virtio-net header. A message i
 guests' frames have none: so one connection carries both, and a message says something about what is in front of it.
 """
 
+import socket
+import ssl
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -11,27 +14,34 @@ import msgspec
 from coloproxy.compare.comparator import Batch, Output
 from coloproxy.compare.events import Event
 from coloproxy.guest import messages
+from coloproxy.guest.tls import TlsSocket
 from coloproxy.link.address import Address
 from coloproxy.link.arena import Pool
 from coloproxy.link.endpoint import Endpoint
 from coloproxy.link.flow import Frames, frames_of
 from coloproxy.link.framed import FramedPort
-from coloproxy.link.loop import Loop
+from coloproxy.link.loop import READ, Loop
+from coloproxy.link.peers import why
+
+SHAKING = 2.0  # seconds for both to show who they are
 
 
 class Wire(FramedPort):
     """`heard(message)` is told what the peer says; `met()` and `lost_peer()` that it came and went. `last`: when
-    something came last, on the clock."""
+    something came last, by the monotonic clock."""
 
     def __init__(
-        self, address: Address, loop: Loop, clock: Callable[[], float], report: Callable[[Event], None], pool: Pool
+        self, address: Address, loop: Loop, clock: Callable[[], float], report: Callable[[Event], None], pool: Pool,
+        tls: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
         super().__init__("peer", address, loop, clock, report, pool, vnet_hdr=True, patient=False)
+        self._tls = tls
         self.plain = True  # what has a header is no frame of a guest's
         self.heard: Callable[[messages.Any], None]
         self.met: Callable[[], None]
         self.lost_peer: Callable[[str], None]
-        self.last = clock()
+        self.last = time.monotonic()
+        self._shaken = False
 
     def say(self, message: messages.Any) -> None:
         """Send a message, if there is a peer, behind all frames that were sent before."""
@@ -54,15 +64,56 @@ class Wire(FramedPort):
     def read(self) -> bool:
         came = super().read()
         if came:
-            self.last = self._clock()
+            self.last = time.monotonic()
+        while came and isinstance(self.peer, TlsSocket) and self.peer.pending:
+            came = super().read()
         return came
 
     def _connected(self, endpoint: Endpoint) -> None:
+        if self._tls is None:
+            self._meet(endpoint)
+            return
+        assert endpoint.sock is not None
+        try:
+            secret = TlsSocket(endpoint.sock, self._tls, endpoint.address.server)
+        except OSError as error:
+            endpoint.lost()
+            self._warn(f"TLS cannot begin: {why(error)}")
+            return
+        endpoint.sock = secret  # type: ignore[assignment]
+        self._loop.after(SHAKING, lambda: self._too_late(endpoint, secret))
+        self._shake(endpoint, secret)
+
+    def _too_late(self, endpoint: Endpoint, secret: object) -> None:
+        """Whoever says nothing keeps nobody else from coming."""
+        if not self._shaken and endpoint.sock is secret:
+            endpoint.lost()
+
+    def _shake(self, endpoint: Endpoint, secret: TlsSocket) -> None:
+        """Both show who they are; who cannot is sent away."""
+        try:
+            done = secret.shake_hands()
+        except OSError as error:
+            endpoint.lost()
+            self._warn(f"who is at the other end could not show that it is the other host: {why(error)}")
+            return
+        if done:
+            self._meet(endpoint)
+        else:
+            self._loop.watch(secret.fileno(), READ, lambda _: self._shake(endpoint, secret))
+
+    def _meet(self, endpoint: Endpoint) -> None:
+        self._shaken = True
         super()._connected(endpoint)
-        self.last = self._clock()
+        self.last = time.monotonic()
         self.met()
 
+    @property
+    def peer(self) -> socket.socket | None:
+        return super().peer if self._shaken else None
+
     def _lost(self, reason: str) -> None:
+        self._shaken = False
         super()._lost(reason)
         self.lost_peer(reason)
 

@@ -1,0 +1,231 @@
+"""Measures a protected guest on this machine, as root: `python bench/guest.py` (all), or some of its parts by name."""
+
+import argparse
+import hashlib
+import random
+import statistics
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from coloproxy.guest.image import block
+from support.pair import PROTECTED, Pair, running, talking
+
+MIB = 1 << 20
+
+
+def protect(pair: Pair, _arguments: argparse.Namespace) -> None:
+    """From `protect` to protected, and the longest gap that clients see meanwhile."""
+    times, gaps = [], []
+    for _ in range(5):
+        alone(pair)
+        with talking(pair) as talk:
+            talk.fresh()
+            begin = time.monotonic()
+            primary = pair.primary()
+            pair.ask(primary, "protect")
+            pair.wait_state(primary, *PROTECTED)
+            times.append(time.monotonic() - begin)
+            talk.goes_on(pair, 20)
+            gaps.append(talk.gap)
+    say("protect", f"{statistics.median(times):.2f} s (most {max(times):.2f}), gap {ms(gaps)}")
+
+
+def checkpoint(pair: Pair, _arguments: argparse.Namespace) -> None:
+    """From the request until the primary runs again, idle guest."""
+    secured(pair)
+    primary = pair.primary()
+    before = len(pair.events(primary, "guest_checkpoint"))
+    for _ in range(50):
+        count = pair.ask(primary)["checkpoints"]
+        pair.ask(primary, "checkpoint")
+        pair.wait(lambda seen=count: pair.ask(primary)["checkpoints"] > seen)  # type: ignore[misc]
+        time.sleep(0.1)
+    made = pair.events(primary, "guest_checkpoint")[before:]
+    say("checkpoint", f"{ms([each['took'] for each in made])}, paused {ms([each['paused'] for each in made])}")
+
+
+def echo(pair: Pair, _arguments: argparse.Namespace) -> None:
+    """The median round trip, unprotected and protected, in turn."""
+    figures: dict[str, list[float]] = {"alone": [], "protected": []}
+    for _ in range(3):
+        for name, prepare in (("alone", alone), ("protected", secured)):
+            prepare(pair)
+            time.sleep(1)
+            with talking(pair) as talk:
+                time.sleep(5)
+                figures[name] += talk.times[20:]
+    one, two = (statistics.median(figures[name]) for name in figures)
+    say("echo", f"{1000 * one:.3f} ms alone, {1000 * two:.3f} ms protected, {1000 * (two - one):+.3f} ms")
+
+
+def download(pair: Pair, arguments: argparse.Namespace) -> None:
+    """HTTP, unprotected and protected, in turn; every byte is looked at."""
+    rates: dict[str, list[float]] = {"alone": [], "protected": []}
+    made = 0
+    for _ in range(3):
+        for name, prepare in (("alone", alone), ("protected", secured)):
+            prepare(pair)
+            time.sleep(1)
+            before = pair.ask(pair.primary())["checkpoints"]
+            rates[name].append(fetch(pair, arguments.size))
+            made += pair.ask(pair.primary())["checkpoints"] - before if name == "protected" else 0
+    one, two = (statistics.median(rates[name]) for name in rates)
+    say("download", f"{one:.1f} MiB/s alone, {two:.1f} MiB/s protected, {two / one:.0%}; {made} checkpoints in 3")
+
+
+def fetch(pair: Pair, count: int) -> float:
+    """Mebibytes a second."""
+    expected, wanted = block(), hashlib.sha256()
+    begin, whole = time.monotonic(), hashlib.sha256()
+    with urllib.request.urlopen(f"http://{pair.address}/cgi-bin/blocks?{count}", timeout=120) as answer:
+        while part := answer.read(MIB):
+            whole.update(part)
+    seconds = time.monotonic() - begin
+    for _ in range(count):
+        wanted.update(expected)
+    assert whole.digest() == wanted.digest(), "wrong bytes came"
+    return count / seconds
+
+
+def kill(pair: Pair, arguments: argparse.Namespace) -> None:
+    """The primary's host is switched off under load."""
+    gaps = []
+    for _ in range(arguments.kills):
+        secured(pair)
+        time.sleep(0.5)
+        with talking(pair) as talk:
+            primary = pair.primary()
+            talk.fresh()
+            pair.kill_host(primary)
+            pair.wait_state(pair.file.other(primary), "alone")
+            talk.goes_on(pair, 20)
+            gaps.append(talk.gap)
+            pair.revive_host(primary)
+            pair.wait(lambda host=primary: pair.quietly(host) not in ("", "deciding"))  # type: ignore[misc]
+    under = sum(gap < 1 for gap in gaps)
+    say("kill", f"longest gap {ms(gaps)}; under 1 s in {under} of {len(gaps)}; connections alive, data right in all")
+
+
+def cut(pair: Pair, arguments: argparse.Namespace) -> None:
+    """The wire between the hosts is cut at any time, both alive: who goes on?"""
+    both = none = 0
+    chance = random.Random(arguments.seed)
+    for _ in range(arguments.cuts):
+        secured(pair)
+        before = {host: len(pair.events(host, "taken_over")) for host in pair.file.host}
+        with talking(pair) as talk:
+            if chance.random() < 0.5:
+                pair.ask(pair.primary(), "checkpoint")
+            time.sleep(chance.random() * 0.02)
+            pair.wire("a", False)
+            taken = settled(pair, before)
+            both += taken > 1
+            none += taken < 1
+            talk.goes_on(pair, 10)
+            pair.wire("a", True)
+    say("cut", f"{arguments.cuts} cuts: two went on in {both}, none in {none}")
+    assert not both, "two lived"
+
+
+def rounds(pair: Pair, arguments: argparse.Namespace) -> None:
+    """Failed over and protected again, over and over, on the same connections."""
+    gaps = []
+    secured(pair)
+    with talking(pair) as talk:
+        for _ in range(arguments.rounds):
+            secured(pair)
+            talk.goes_on(pair, 10)
+            primary = pair.primary()
+            talk.fresh()
+            pair.ask(primary, "failover")
+            pair.wait_state(pair.file.other(primary), "alone")
+            talk.goes_on(pair, 20)
+            gaps.append(talk.gap)
+    say("rounds", f"{arguments.rounds} on the same two connections, longest gap {ms(gaps)}")
+
+
+def settled(pair: Pair, before: dict[str, int]) -> int:
+    """How many went on alone, once neither is undecided."""
+    end = time.monotonic() + 15
+    undecided = {*PROTECTED, "deciding", "standby", "loading", "taking over", "failing over"}
+    while time.monotonic() < end and undecided & {pair.quietly(host) for host in pair.file.host}:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    return sum(len(pair.events(host, "taken_over")) > count for host, count in before.items())
+
+
+def idle(pair: Pair, arguments: argparse.Namespace) -> None:
+    """Checkpoints that nobody asked for: idle, then under a load whose answers are the same on both."""
+    secured(pair)
+    primary = pair.primary()
+    before = pair.ask(primary)["checkpoints"]
+    time.sleep(arguments.seconds)
+    quiet = pair.ask(primary)["checkpoints"]
+    with talking(pair):
+        time.sleep(arguments.seconds)
+    loaded = pair.ask(primary)["checkpoints"]
+    say("idle", f"{quiet - before} in {arguments.seconds} s idle, {loaded - quiet} in {arguments.seconds} s of echoes")
+
+
+def secured(pair: Pair) -> None:
+    """It is protected."""
+    for host in pair.file.host:
+        pair.wire(host, True)
+    primary = pair.primary()
+    while pair.state(primary) not in PROTECTED:  # a machine that does much else may need several attempts
+        if pair.state(primary) == "alone" and pair.ask(primary)["peer"] in ("waiting", "failed"):
+            pair.ask(primary, "protect")
+        time.sleep(0.05)
+    pair.wait_state(pair.file.other(primary), "standby")
+
+
+def alone(pair: Pair) -> None:
+    """It is not."""
+    primary = pair.primary()
+    other = pair.file.other(primary)
+    if pair.state(primary) in PROTECTED:
+        pair.ask(other, "down")
+    pair.wait_state(primary, "alone")
+    pair.wait(lambda: pair.ask(primary)["peer"] in ("waiting", "failed"))
+
+
+def ms(seconds: list[float]) -> str:
+    return f"median {1000 * statistics.median(seconds):.1f} ms, most {1000 * max(seconds):.1f} ms"
+
+
+def say(what: str, text: str) -> None:
+    print(f"{what:11}{text}", flush=True)
+
+
+PARTS: dict[str, Callable[[Pair, argparse.Namespace], None]] = {
+    "protect": protect, "checkpoint": checkpoint, "echo": echo, "download": download, "idle": idle, "kill": kill,
+    "cut": cut, "rounds": rounds,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", default=list(PARTS), help=", ".join(PARTS))
+    parser.add_argument("--size", type=int, default=200, help="MiB of the download")
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--cuts", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seconds", type=int, default=20, help="of idleness and of load")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    unknown = set(arguments.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    with tempfile.TemporaryDirectory(prefix="coloproxy-guest-") as folder, running(Path(folder), 7, misses=5) as pair:
+        for part in arguments.parts:
+            PARTS[part](pair, arguments)
+
+
+if __name__ == "__main__":
+    main()
