@@ -22,6 +22,8 @@ from support.wire import Peer
 from watch.conftest import Page, pages
 
 pytestmark = pytest.mark.browser
+# A lost connection is taken up again after some seconds, and browser, proxy and other tests share the processors.
+expect.set_options(timeout=20_000)
 
 HOSTILE = b"<img src=x onerror=\"window.owned=1\"><script>window.owned=1</script>"
 SIZES = {"wide": (1280, 900), "middle": (820, 1100), "phone": (360, 740)}
