@@ -279,6 +279,11 @@ def test_what_cannot_be_is_said_in_a_sentence(options: list[str], sentence: str)
     assert "Traceback" not in done.stderr
 
 
+def test_an_address_that_others_reach_is_warned_of(page: Start) -> None:
+    assert "sees what the replicas send" in page("--http", "0.0.0.0:0").errors()
+    assert "sees what the replicas send" not in page().errors()
+
+
 def test_a_port_alone_is_of_this_machine_only() -> None:
     with listen("0") as sock:
         assert sock.getsockname()[0] == "127.0.0.1"

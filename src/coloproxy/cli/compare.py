@@ -187,4 +187,6 @@ def serving(http: str | None, control: str | None, names: list[str]) -> Service 
     service = Service(http, control, names)
     told = f"; the token for control is in {control}" if control else ""
     print(f"coloproxy: the page is at {service.url}{told}", file=sys.stderr, flush=True)
+    if service.public:
+        print("coloproxy: whoever can reach this address sees what the replicas send", file=sys.stderr, flush=True)
     return service

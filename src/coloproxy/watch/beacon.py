@@ -41,6 +41,7 @@ LAG_INTERVAL = 0.05  # seconds between two looks at how late the loop is
 LAG_CELLS = 19
 SHORTEST_LAG = 0.000064
 LISTED = 1000  # connections in a list
+LIST_EVERY = 2  # pictures: a list is a hundred times as long
 STREAMS = 16  # connections looked into at a time
 REMEMBERED = 64  # divergences whose evidence may still come
 LARGEST = 1 << 18  # bytes of frames told of one divergence
@@ -63,7 +64,7 @@ class Beacon:
         )  # fmt: skip
         self._want = Want()
         self._looker = Looker(host.comparators)
-        self._numbered = 0
+        self._numbered = self._pictures = 0
         self._recent: deque[tuple[Divergence, int]] = deque(maxlen=REMEMBERED)
         self._lags = [0] * LAG_CELLS
         self._lagged = 0.0
@@ -117,7 +118,8 @@ class Beacon:
         begin = time.monotonic()
         if self._channel is not None:
             self._tell("picture", self._picture())
-            if self._want.connections:
+            self._pictures += 1
+            if self._want.connections and self._pictures % LIST_EVERY == 0:
                 self._tell("connections", self._connections())
             now = self._host.clock.now()
             for key in self._want.streams[:STREAMS]:

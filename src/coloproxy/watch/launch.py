@@ -1,6 +1,7 @@
 """The process that serves metrics and the page: started beside the proxy, and again if it ends before its time."""
 
 import importlib.util
+import ipaddress
 import os
 import secrets
 import socket
@@ -45,6 +46,11 @@ class Service:
         host, port = self._socket.getsockname()[:2]
         local = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)
         return f"http://[{local}]:{port}/" if ":" in local else f"http://{local}:{port}/"
+
+    @property
+    def public(self) -> bool:
+        """Whether other machines may reach it."""
+        return not ipaddress.ip_address(self._socket.getsockname()[0]).is_loopback
 
     def show(self, host: Host, log: EventLog) -> None:
         """Show this host from now on."""
