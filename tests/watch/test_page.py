@@ -29,9 +29,9 @@ HOSTILE = b"<img src=x onerror=\"window.owned=1\"><script>window.owned=1</script
 SIZES = {"wide": (1280, 900), "middle": (820, 1100), "phone": (360, 740)}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """Debian's Chromium; gone with this module, for its driver keeps an event loop that runs."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         if os.environ.get("COLOPROXY_CI"):
