@@ -14,7 +14,7 @@ import enum
 from collections import Counter
 from typing import NamedTuple
 
-AGAIN = 0.1  # seconds after which a request that began nothing is repeated
+AGAIN = 0.3  # seconds after which a request that began nothing is repeated
 
 
 class Order(enum.Enum):
@@ -83,8 +83,8 @@ class Driver:
         """When `tick` has something to do."""
         if self._began is not None:
             return (self._first_asked or self._began) + self._timeout
-        if self._asked is not None:
-            return self._asked + AGAIN
+        if self._asked is not None and self._first_asked is not None:
+            return min(self._asked + AGAIN, self._first_asked + self._timeout)
         if self._wanted is not None:
             return max(self._wanted, self._last + self._min)
         return None if self._max is None else self._last + self._max

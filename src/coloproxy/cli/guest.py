@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
+from coloproxy.checkpoint.driver import Driver
 from coloproxy.errors import ColoproxyError
+from coloproxy.link.address import parse_address
 from coloproxy.link.log import EventLog
 from coloproxy.link.signals import Signals
 
@@ -222,6 +224,41 @@ def down(file: FileName) -> None:
         here.remove(guest)
     elif not found:
         raise ColoproxyError("no agent answers here.")
+
+
+@app.command()
+def drive(
+    primary: Annotated[str, typer.Option(help="The primary's monitor (QMP), as unix:PATH or tcp:HOST:PORT.")],
+    secondary: Annotated[str, typer.Option(help="The secondary's.")],
+    notify: Annotated[str, typer.Option(help="The comparator's notify socket.")],
+    min_interval: Annotated[int, typer.Option(help="Milliseconds between two checkpoints, at the least.", min=0)] = 20,
+    max_interval: Annotated[
+        int | None, typer.Option(help="And at the most; without, only what is asked for.", min=1, show_default=False)
+    ] = None,
+    timeout: Annotated[int, typer.Option(help="Milliseconds for the whole of one.", min=1)] = 3000,
+    events: Annotated[
+        str | None, typer.Option(help="A file for events as JSON lines, - for standard output.", show_default=False)
+    ] = None,
+) -> None:
+    """Make the checkpoints that a comparator asks for, of a pair that uses QEMU's own filters.
+
+    Ends with status 2 when the pair is none any more: then it is for others to say who lives.
+    """
+    with extra():
+        from coloproxy.guest.drive import Drive
+    ours, theirs, asked = parse_address(primary), parse_address(secondary), parse_address(notify)
+    pace = Driver(
+        time.monotonic(), min_interval=min_interval / 1000, timeout=timeout / 1000,
+        max_interval=max_interval and max_interval / 1000,
+    )  # fmt: skip
+    log = EventLog(events)
+    try:
+        made = Drive(ours, theirs, asked, pace, log.write)
+        log.attach(made.loop)
+        with Signals(made.loop, {signal.SIGTERM: made.stop, signal.SIGINT: made.stop}):
+            made.run()
+    finally:
+        log.close()
 
 
 @app.command()

@@ -9,9 +9,7 @@ from typing import Any
 import msgspec
 
 from coloproxy import __version__
-from coloproxy.compare.events import (
-    Event,
-)
+from coloproxy.compare.events import Event
 from coloproxy.errors import ColoproxyError
 from coloproxy.guest import lease, messages, numbers
 from coloproxy.guest import states as table

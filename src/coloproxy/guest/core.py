@@ -178,7 +178,9 @@ class Core(abc.ABC):
             self.path.guest.connect()
             colo.prepare(then)
 
-        self._monitor = Monitor(self._aio, self.place / "qmp", self._qemu_says, ready, self._machine_ended)
+        self._monitor = Monitor(
+            self._aio, parse_address(f"unix:{self.place / 'qmp'}"), self._qemu_says, ready, self._machine_ended
+        )
         self._colo = colo = Colo(self._monitor, self._qemu_refused)
 
     def _machine_ended(self) -> None:

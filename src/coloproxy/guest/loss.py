@@ -3,9 +3,7 @@
 import os
 import subprocess
 
-from coloproxy.compare.events import (
-    TakenOver,
-)
+from coloproxy.compare.events import TakenOver
 from coloproxy.guest import lease, messages
 from coloproxy.guest import states as table
 from coloproxy.guest.leasing import Leasing
@@ -40,6 +38,8 @@ class Loss(Leasing):
     def _separate(self) -> None:
         """The primary goes on alone."""
         self._step("lease")
+        self._paired = False
+        self.path.mouth.until = min(self.path.mouth.until, self._valid_until)  # from now on the lease must last
         self._wire.say(messages.Parted(self._why or "the copy is given up"))
         if self._colo is None:
             return

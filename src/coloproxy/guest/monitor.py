@@ -9,15 +9,16 @@ import contextlib
 import selectors
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
-from pathlib import Path
 from typing import Any
 
 from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError
 
+from coloproxy.link.address import Address
 from coloproxy.link.loop import READ, Loop
 
 ROUNDS = 12  # of asyncio's loop: from a line on the socket to the one who waits for its answer
 TICK = 0.05  # seconds between looks at asyncio's timers
+ENDS = 10  # times that what is cancelled may do something first
 RETRY = 0.05  # seconds between attempts to connect
 
 Answered = Callable[[Any, str | None], None]
@@ -69,24 +70,28 @@ class Aio:
 
     def close(self) -> None:
         """End all that was begun."""
-        for task in self._tasks:
-            task.cancel()
-        self._turn()
+        self._turn()  # what was begun last, an end perhaps, begins
+        for _ in range(ENDS):
+            if not (left := asyncio.all_tasks(self._aio)):
+                break
+            for task in left:
+                task.cancel()
+            self._turn()
         self._closed = True
         self._loop.watch(self._selector.fileno(), 0, self._turn)
         self._aio.close()
 
 
 class Monitor:
-    """One QEMU's monitor, at a unix socket. `on_event(name, data)` is told of events as they come, `ready()` that it
+    """One QEMU's monitor, at an address. `on_event(name, data)` is told of events as they come, `ready()` that it
     answers, `gone()` that it does no more."""
 
     def __init__(
-        self, aio: Aio, path: Path, on_event: Callable[[str, Mapping[str, Any]], None],
+        self, aio: Aio, place: Address, on_event: Callable[[str, Mapping[str, Any]], None],
         ready: Callable[[], None], gone: Callable[[], None],
     ) -> None:  # fmt: skip
         self._aio = aio
-        self._path = path
+        self._place = place.path or (place.host, place.port)
         self._on_event = on_event
         self._ready, self._gone = ready, gone
         self._client: QMPClient | None = None
@@ -99,7 +104,7 @@ class Monitor:
             client = QMPClient("coloproxy")
             client.register_listener(EventListener(event_filter=self._event))
             try:
-                await client.connect(str(self._path))
+                await client.connect(self._place)
             except QMPError:
                 await asyncio.sleep(RETRY)
                 continue

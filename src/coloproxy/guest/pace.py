@@ -3,9 +3,7 @@
 import time
 
 from coloproxy.checkpoint.driver import Order
-from coloproxy.compare.events import (
-    GuestCheckpoint,
-)
+from coloproxy.compare.events import GuestCheckpoint
 from coloproxy.errors import ColoproxyError
 from coloproxy.guest import messages, numbers
 from coloproxy.guest import states as table

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from coloproxy.checkpoint.driver import Driver
-from coloproxy.compare.events import (
-    CopyProgress,
-)
+from coloproxy.compare.events import CopyProgress
 from coloproxy.guest import lease, messages, numbers
 from coloproxy.guest import states as table
 from coloproxy.guest.announce import announcements
