@@ -38,7 +38,6 @@ def browser() -> Iterator[Browser]:
             pytest.fail("Chromium is not installed (Debian: apt install chromium)")
         pytest.skip("Chromium is not installed (Debian: apt install chromium)")
     with sync_playwright() as playwright:
-        expect.set_options(timeout=15_000)
         alone = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
         made = playwright.chromium.launch(executable_path=program, args=alone)
         yield made

@@ -98,7 +98,7 @@ export function makePlot({ title, series, format, axis, log, floor, least, span 
     const grid = { stroke: colour("grid"), width: 1 };
     const common = { stroke: colour("muted"), grid, ticks: { ...grid, size: 4 }, font: "11px system-ui, sans-serif" };
     plot = new uPlot({
-      width: Math.max(box.clientWidth, 200), height: HEIGHT, padding: [14, 10, 0, 0],
+      width: Math.max(box.clientWidth, 200), height: HEIGHT, padding: [14, 26, 0, 0],
       legend: { show: false },
       cursor: { sync: { key: "time" }, drag: { x: false, y: false }, points: { size: 6 } },
       scales: {
