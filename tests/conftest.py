@@ -13,8 +13,10 @@ settings.register_profile("default", derandomize=True, **COMMON)
 settings.register_profile("soak", max_examples=5000, **COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
-# A shell starts what runs in its background with SIGINT ignored, and all that it starts; tests send that signal.
+# What runs in a shell's background, or under nohup, ignores these signals, and so does all that it starts. Tests send
+# them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
