@@ -15,6 +15,7 @@ import pytest
 from coloproxy.capture import Capture
 from coloproxy.compare.rules import load_rules
 from coloproxy.errors import ColoproxyError
+from coloproxy.watch import launch
 from coloproxy.watch.launch import listen, token
 from support import frames
 from support.process import run
@@ -277,6 +278,12 @@ def test_what_cannot_be_is_said_in_a_sentence(options: list[str], sentence: str)
     done = run("compare", *sockets, *options)
     assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_without_the_extra_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "NEEDED", ("not_there_at_all",))
+    with pytest.raises(ColoproxyError, match=r"needs not-there-at-all: pip install 'coloproxy\[http\]'"):
+        launch.Service("0")
 
 
 def test_an_address_that_others_reach_is_warned_of(page: Start) -> None:
