@@ -222,7 +222,7 @@ def main() -> None:
     unknown = set(arguments.parts) - set(PARTS)
     if unknown:
         parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    with tempfile.TemporaryDirectory(prefix="coloproxy-guest-") as folder, running(Path(folder), 7, misses=5) as pair:
+    with tempfile.TemporaryDirectory(prefix="coloproxy-guest-") as folder, running(Path(folder), misses=5) as pair:
         for part in arguments.parts:
             PARTS[part](pair, arguments)
 

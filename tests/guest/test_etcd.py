@@ -8,12 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from coloproxy.guest.tls import make_keys
 from support.etcd import Cluster
 from support.pair import Pair, running, talking
 
 pytestmark = [pytest.mark.qemu, pytest.mark.root, pytest.mark.timeout(180)]
-
-NUMBER = 2
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +27,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def pair(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("pair")
-    with running(folder, NUMBER, lease=cluster.at(f"10.177.{NUMBER}.2")) as made:
+    make_keys(folder / "keys", ["a", "b"])
+    with running(folder, lease=cluster.at, extra=f'keys = "{folder}/keys"') as made:
         yield made
 
 

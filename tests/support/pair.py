@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from pyroute2 import NetNS
 
 from coloproxy.guest import client, config, here, image
 from coloproxy.guest.client import Status
-from coloproxy.link.netns import NAMED
 
 ECHO, COUNTER, RANDOM = 7001, 7002, 7003
 BLOCK = 100
@@ -165,14 +164,32 @@ bridge = "br0"
 
 
 @contextmanager
-def running(folder: Path, number: int = 1, protect: bool = True, **more: Any) -> Iterator[Pair]:
-    pair = Pair(folder, number, **more)
-    assert not any(Path(NAMED, here.namespace(pair.file, host)).exists() for host in pair.file.host)
-    try:
-        pair.start(protect)
-        yield pair
-    finally:
-        pair.end()
+def numbered() -> Iterator[int]:
+    """A number that no other run on this machine has now, whoever runs it: names and addresses are made of it."""
+    for number in range(1, 250):
+        with socket.socket(socket.AF_UNIX) as sock:
+            try:
+                sock.bind(f"\0coloproxy-test-pair-{number}")  # gone with this process, however it ends
+            except OSError:
+                continue
+            yield number
+            return
+    raise AssertionError("all numbers are taken")
+
+
+@contextmanager
+def running(
+    folder: Path, protect: bool = True, lease: Callable[[str], str] | None = None, **more: Any
+) -> Iterator[Pair]:  # fmt: skip
+    """A pair at work. lease: where it is, said the address under which its hosts know this machine."""
+    with numbered() as number:
+        pair = Pair(folder, number, lease(f"10.177.{number}.2") if lease is not None else None, **more)
+        pair.end()  # what a run that was killed has left
+        try:
+            pair.start(protect)
+            yield pair
+        finally:
+            pair.end()
 
 
 class Talk(threading.Thread):
