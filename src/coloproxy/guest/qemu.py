@@ -19,7 +19,7 @@ OLDEST = 7, 2, 0  # the first with -netdev stream
 BROKEN = (((10, 0, 0), (10, 0, 7)), ((10, 1, 0), (10, 2, 0)))  # COLO ends in "postmigrate"
 UNIT = {"k": 1, "K": 1, "M": 1 << 10, "G": 1 << 20}  # KiB
 BLOCK = 256  # KiB: under TCG, memory of a multiple of these is copied wrongly
-PROBE = 3.0  # seconds for a machine's firmware to say something
+PROBE = 4.0  # seconds for a kernel to start, or for firmware to say something
 DEBUG_PORT = 0x402  # where SeaBIOS says what it does
 
 Version = tuple[int, int, int]
@@ -57,7 +57,7 @@ def find(guest: Guest) -> Qemu:
         )
     accelerator = guest.accelerator
     if accelerator == "auto":
-        accelerator = "kvm" if runs_on_kvm(binary) else "tcg"
+        accelerator = "kvm" if runs_on_kvm(binary, guest.kernel) else "tcg"
     return Qemu(binary, version, accelerator)
 
 
@@ -70,21 +70,28 @@ def _version(binary: str) -> Version:
 
 
 @functools.cache
-def runs_on_kvm(binary: str) -> bool:
-    """Whether KVM runs a guest here: /dev/kvm may be there, and open, and run none. Firmware is a guest, too."""
+def runs_on_kvm(binary: str, kernel: str | None) -> bool:
+    """Whether KVM runs this guest here: /dev/kvm may be there, and open, and run firmware, and no kernel.
+
+    So the kernel is started without a file system: if all is well it comes as far as to miss that. A guest without a
+    kernel of its own is represented by its firmware.
+    """
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
     with tempfile.NamedTemporaryFile() as said:
-        command = [
-            binary, "-accel", "kvm", "-m", "32M", "-nodefaults", "-display", "none",
-            "-chardev", f"file,id=said,path={said.name}", "-device", f"isa-debugcon,iobase={DEBUG_PORT},chardev=said",
-        ]  # fmt: skip
+        command = [binary, "-accel", "kvm", "-cpu", "host", "-m", "256M", "-nodefaults", "-display", "none"]
+        if kernel is not None:
+            command += ["-kernel", kernel, "-append", "console=ttyS0", "-serial", f"file:{said.name}"]
+        else:
+            debug = f"isa-debugcon,iobase={DEBUG_PORT},chardev=said"
+            command += ["-chardev", f"file,id=said,path={said.name}", "-device", debug]
+        wanted = b"No bootable device" if kernel is None else b"Unable to mount root fs"
         nothing = subprocess.DEVNULL
         process = subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing)
         try:
             end = time.monotonic() + PROBE
             while time.monotonic() < end and process.poll() is None:
-                if b"No bootable device" in Path(said.name).read_bytes():
+                if wanted in Path(said.name).read_bytes():
                     return True
                 time.sleep(0.02)
             return False
