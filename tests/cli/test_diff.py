@@ -1,5 +1,6 @@
 """`coloproxy diff`: what it prints, how it ends, and what it says when it cannot run."""
 
+import gzip
 import json
 import os
 import pty
@@ -132,6 +133,34 @@ def test_when_nothing_matches_the_other_way_of_pairing_is_advised(primary: Path,
     assert "No connection is in both captures: --match order pairs them by order of appearance." in flat(done.stdout)
     done = run("diff", str(primary), str(moved), "--match", "order")
     assert done.returncode == 0
+
+
+def test_the_other_way_of_pairing_is_not_advised_for_a_connection_that_both_have(tmp_path: Path) -> None:
+    primary, other = (write(tmp_path / name, [f.tcp(name.encode(), seq=1)]) for name in ("hello", "jello"))
+    done = run("diff", str(primary), str(other))
+    assert done.returncode == 1
+    assert "byte 0 of the stream" in done.stdout
+    assert "--match" not in done.stdout
+
+
+def test_a_difference_in_a_capture_that_ends_early_is_told_before_that_it_does(
+    primary: Path, other: Path, tmp_path: Path
+) -> None:  # fmt: skip
+    packed = gzip.compress(other.read_bytes())
+    cut = tmp_path / "cut.pcap.gz"
+    cut.write_bytes(packed[: len(packed) * 9 // 10])
+    done = run("diff", str(primary), str(cut))
+    assert done.returncode == 1
+    assert len(re.findall(r"^\d+\. ", done.stdout, re.MULTILINE)) == 1
+    table = done.stdout[done.stdout.index("verdict") : done.stdout.index("1. tcp_payload")]
+    told = " ".join(re.findall(r"[a-z0-9';]+", table.split("───\n")[1]))
+    assert "1 difference; the secondary's" in told
+
+
+def test_no_line_ends_with_blanks_when_it_is_piped(primary: Path, other: Path) -> None:
+    done = run("diff", str(primary), str(other))
+    assert done.returncode == 1
+    assert [line for line in done.stdout.splitlines() if line != line.rstrip()] == []
 
 
 def test_what_could_not_be_read_or_compared_is_said(primary: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`coloproxy diff`: two captures, compared as the outputs of two replicas."""
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -81,7 +82,7 @@ def diff(
     if as_json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     else:
-        Paper(Console(highlight=False)).report(report, show)
+        paper(report, show)
     raise typer.Exit(0 if report.same else 1)
 
 
@@ -130,6 +131,15 @@ class Told:
         elif time.monotonic() - self.since > SHORT:
             self.bar.start()
             self.task = self.bar.add_task("comparing", total=total)
+
+
+def paper(report: Report, show: int) -> None:
+    """Print the result for people; without the blanks that fill up lines, unless it is on a terminal."""
+    console = Console(highlight=False)
+    with console.capture() as printed:
+        Paper(console).report(report, show)
+    text = printed.get()
+    sys.stdout.write(text if console.is_terminal else re.sub(r" +$", "", text, flags=re.MULTILINE))
 
 
 class Paper:
@@ -198,7 +208,7 @@ class Paper:
         ]  # fmt: skip
         if left_out:
             amount += f"; not compared: {', '.join(left_out)}"
-        if report.totals.connections and not totals.same + totals.verified and report.match == "five-tuple":
+        if totals.connections and not totals.paired and report.match == "five-tuple":
             self.console.print("No connection is in both captures: --match order pairs them by order of appearance.")
         if not report.same:
             where = f"in {totals.differ:,} of {counted(totals.connections, 'connection')}"
@@ -229,10 +239,10 @@ def remarks(summary: CaptureSummary) -> Iterator[str]:
 
 def verdict(one: Compared) -> Text:
     if one.verdict == "differs":
-        text = Text(one.note or counted(one.differences, "difference"), "red")
+        text = Text(counted(one.differences, "difference"), "red")
     else:
         text = Text(one.verdict, "green" if one.verdict == "same" else "yellow")
-    notes = [one.note] if one.note and one.verdict != "differs" else []
+    notes = [one.note] if one.note else []
     notes += [f"{one.unseen:,} bytes not captured"] if one.unseen else []
     notes += [f"{one.before:,} bytes earlier than the other"] if one.before else []
     return text.append("".join(f"; {note}" for note in notes), "yellow")

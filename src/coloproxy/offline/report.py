@@ -58,9 +58,10 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Totals(msgspec.Struct, kw_only=True):
-    """All connections added up."""
+    """All connections added up. paired: those that are in both captures."""
 
     connections: int = 0
+    paired: int = 0
     same: int = 0
     differ: int = 0
     not_compared: int = 0
@@ -124,6 +125,7 @@ class Findings:
     def compared(self, one: Compared) -> None:
         totals = self.totals
         totals.connections += 1
+        totals.paired += all(one.frames)
         totals.verified += one.verified
         totals.unseen += one.unseen
         totals.before += one.before
