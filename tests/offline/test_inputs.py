@@ -164,6 +164,46 @@ def test_nothing_of_that_side_is_refused(tmp_path: Path) -> None:
         compare(empty, path)
 
 
+def corrupt(capture: bytes, at: int, size: int) -> bytes:
+    """A capture with another length at a place."""
+    return capture[:at] + struct.pack("<I", size) + capture[at + 4 :]
+
+
+BROKEN = "and it is cut short or corrupt"
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (pcap([Shot(BEGIN, f.udp(b"x"))], linktype=999), "its link type 999 is not known; name a capture of Ethernet"),
+        (corrupt(as_pcapng("<", 1), 4, 7), f"{BROKEN}: a block claims 7 bytes, at byte 0 of the file; name a whole"),
+        (corrupt(pcap(shots()), 32, 2**31), f"{BROKEN}: a record claims 2147483648 bytes, at byte 24 of the file;"),
+        (pcap(shots())[:50], f"{BROKEN}: the capture is cut short within a record, at byte 24 of the file;"),
+    ],
+    ids=["link", "pcapng", "pcap", "cut"],
+)
+@pytest.mark.parametrize("side", [None, SIDE], ids=["guessed", "told"])
+def test_what_keeps_a_capture_from_being_read_at_all_is_said(
+    tmp_path: Path, data: bytes, why: str, side: Options | None
+) -> None:  # fmt: skip
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    good.write_bytes(pcap(shots()))
+    bad.write_bytes(data)
+    for pair in ((good, bad), (bad, good)):
+        with pytest.raises(ColoproxyError) as error:
+            compare(*pair, side)
+        assert str(error.value).startswith(f"capture {bad}: ")
+        assert why in str(error.value)
+        assert "--side" not in str(error.value)
+
+
+def test_a_capture_that_ends_early_may_also_be_another_replicas(tmp_path: Path) -> None:
+    path = tmp_path / "p"
+    path.write_bytes(pcap(shots())[:-5])
+    with pytest.raises(ColoproxyError, match=rf"no frame in it .*, {BROKEN}: .* or the replica's address with --side"):
+        compare(path, path, Options(side=parse_replica("10.9.9.9")))
+
+
 def test_a_port_of_the_replica_leaves_its_others_out(tmp_path: Path) -> None:
     p, s = tmp_path / "p", tmp_path / "s"
     p.write_bytes(pcap([*shots(), Shot(BEGIN, f.udp(b"x")), Shot(BEGIN, f.icmp(b"x"))]))

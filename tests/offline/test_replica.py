@@ -90,5 +90,3 @@ def test_frames_cut_short_and_packets_without_payload_are_looked_at_too() -> Non
     empty = f.other(b"")
     looked.look([Record(0, 1, whole[:60], len(whole)), Record(0, 1, empty, len(empty))])
     assert looked.best() is not None
-
-

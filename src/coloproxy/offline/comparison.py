@@ -12,7 +12,6 @@ import msgspec
 
 from coloproxy.capture import Record
 from coloproxy.compare.rules import DEFAULT_RULES, Rule, Rules
-from coloproxy.errors import ColoproxyError
 from coloproxy.offline.intake import Intake
 from coloproxy.offline.judge import Judge
 from coloproxy.offline.lineup import Lineup
@@ -175,12 +174,9 @@ class Comparison:
         self.lineup.over(side)
 
     def _report(self) -> Report:
-        for intake, replica in zip(self.intakes, self.replicas):
+        for reading, intake, replica in zip(self.readings, self.intakes, self.replicas):
             if not intake.summary.sent:
-                raise ColoproxyError(
-                    f"capture {intake.summary.path}: no frame in it was sent by {replica}; "
-                    "name the replica's address with --side."
-                )
+                raise reading.nothing(f"no frame in it was sent by {replica}")
         self.lineup.finish()
         findings = self.shared.findings
         side, other = self.replicas
@@ -202,9 +198,7 @@ def _replicas(readings: tuple[Reading, Reading], options: Options) -> tuple[tupl
         guess.look(reading.beginning())
         best = guess.best()
         if best is None:
-            raise ColoproxyError(
-                f"capture {reading.path}: no IP packet is at its beginning; name the replica's address with --side."
-            )
+            raise reading.nothing("no IP packet is at its beginning")
         found.append((best, guess))
     ((ours, why), _), ((theirs, _), their_guess) = found
     if ours.address in their_guess.senders:

@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 
 from coloproxy.capture import Capture, Record
+from coloproxy.capture.linktype import CONVERTERS
+from coloproxy.errors import ColoproxyError
 
 LOOKED_AT = 20_000  # records that are looked at to guess the replica's address and to compare times
 
@@ -22,12 +24,25 @@ class Reading:
         while looked_at < LOOKED_AT and (batch := next(self._batches, None)) is not None:
             self._ahead.append(batch)
             looked_at += len(batch)
+        self._links = {record.linktype for batch in self._ahead for record in batch}
         self._ahead.reverse()
 
     def beginning(self) -> Iterator[Record]:
         """The records looked at in advance. To be asked for before any is taken."""
         for batch in reversed(self._ahead):
             yield from batch
+
+    def nothing(self, what: str) -> ColoproxyError:
+        """The error for a capture in which `what` was looked for in vain: what keeps it from being there, if known."""
+        advice = "name the replica's address with --side"
+        if self._links and not self._links & CONVERTERS.keys():
+            links = ", ".join(map(str, sorted(self._links)))
+            what = f"its link type {links} is not known"
+            advice = "name a capture of Ethernet, Linux cooked, raw IP or BSD loopback"
+        elif self.capture.problem is not None:
+            what = f"{what}, and it is cut short or corrupt: {self.capture.problem}"
+            advice = "name a whole one" + (f", or {advice[5:]}" if self._links else "")
+        return ColoproxyError(f"capture {self.path}: {what}; {advice}.")
 
     def next(self) -> list[Record] | None:
         """The next records; None at the end."""
