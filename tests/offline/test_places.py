@@ -23,13 +23,15 @@ def test_ranges_are_sets_of_numbers(spans: list[tuple[int, int]], span: tuple[in
     assert all(b < c for (_, b), (c, _) in zip(ranges.ranges, ranges.ranges[1:]))
     assert numbers(ranges.within(*span)) == model & numbers([span])
     assert numbers(ranges.outside(*span)) == numbers([span]) - model
-    assert ranges.total() == len(model)
+    assert ranges.total == len(model)
     assert ranges.before(place) == sum(high <= place for _, high in ranges.ranges)
     assert bool(ranges) == bool(model)
     ranges.drop(place)
     assert numbers(ranges.ranges) == {n for n in model if n >= place}
+    assert ranges.total == len(numbers(ranges.ranges))
     ranges.move(7)
     assert numbers(ranges.ranges) == {n + 7 for n in model if n >= place}
+    assert ranges.total == len(numbers(ranges.ranges))
 
 
 @given(st.lists(SPANS))
@@ -42,3 +44,4 @@ def test_every_place_is_new_once(spans: list[tuple[int, int]]) -> None:
         seen |= new
         assert places.next == next(n for n in range(100) if n not in seen)
         assert numbers(places.ahead.ranges) == {n for n in seen if n >= places.next}
+        assert places.ahead.total == len(numbers(places.ahead.ranges))

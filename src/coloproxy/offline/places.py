@@ -6,12 +6,13 @@ Range = tuple[int, int]  # from, up to and without
 
 
 class Ranges:
-    """Ranges that neither overlap nor touch, in order."""
+    """Ranges that neither overlap nor touch, in order. total: how many places there are in all."""
 
-    __slots__ = ("ranges",)
+    __slots__ = ("ranges", "total")
 
     def __init__(self) -> None:
         self.ranges: list[Range] = []
+        self.total = 0
 
     def __bool__(self) -> bool:
         return bool(self.ranges)
@@ -22,7 +23,9 @@ class Ranges:
         last = bisect_right(self.ranges, high, key=_begin)
         if first < last:
             low, high = min(low, self.ranges[first][0]), max(high, self.ranges[last - 1][1])
+            self.total -= sum(b - a for a, b in self.ranges[first:last])
         self.ranges[first:last] = [(low, high)]
+        self.total += high - low
 
     def within(self, low: int, high: int) -> list[Range]:
         """The parts of low..high that are covered."""
@@ -41,10 +44,6 @@ class Ranges:
             parts.append((low, high))
         return parts
 
-    def total(self) -> int:
-        """How many places there are in all."""
-        return sum(high - low for low, high in self.ranges)
-
     def before(self, place: int) -> int:
         """How many ranges end at or before a place."""
         return bisect_right(self.ranges, place, key=_end)
@@ -56,6 +55,12 @@ class Ranges:
     def drop(self, place: int) -> None:
         """Forget what lies before a place."""
         self.ranges = [(max(low, place), high) for low, high in self.ranges if high > place]
+        self.total = sum(high - low for low, high in self.ranges)
+
+    def drop_first(self) -> None:
+        """Forget the first of them."""
+        low, high = self.ranges.pop(0)
+        self.total -= high - low
 
 
 class Places:
@@ -77,7 +82,7 @@ class Places:
         begin, end = self.ahead.ranges[0]
         if begin <= self.next:
             self.next = end
-            del self.ahead.ranges[0]
+            self.ahead.drop_first()
         return new
 
 

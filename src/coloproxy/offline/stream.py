@@ -196,7 +196,7 @@ class Stream(Places):
 
     def settle(self) -> None:
         """After a change: hand on what can be, of both halves."""
-        if self.ahead and self.ahead.total() > REORDERED:
+        if self.ahead and self.ahead.total > REORDERED:
             self.fill_hole()
         while self.other is not None and self.flush(TURN) + self.other.flush(TURN):
             pass
