@@ -13,7 +13,7 @@ def test_every_check_is_shown_and_what_is_missing_comes_with_advice() -> None:
     findings = json.loads(done.stdout)["findings"]
     assert [finding["what"] for finding in findings] == [
         "Python", "compiled engine", "root", "TAP devices", "network namespaces", "packet sockets", "QEMU", "KVM",
-        "tshark", "plots", "metrics and page",
+        "tshark", "plots", "metrics and page", "lab and demo", "guests",
     ]  # fmt: skip
     for finding in findings:
         assert finding["found"]

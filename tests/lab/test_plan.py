@@ -97,6 +97,12 @@ UDP = plans.workload("udp", 4, None, 1 << 16, 1, None)
 GET, PUT = (plans.workload(name, 4, None, None, 2, None) for name in ("ftp-get", "ftp-put"))
 
 
+def test_no_action_comes_behind_the_end_of_the_work() -> None:
+    assert plans.action("kill", "primary@100%").at == 1
+    with pytest.raises(ColoproxyError, match="no more than 100%"):
+        plans.action("kill", "primary@101%")
+
+
 @pytest.mark.parametrize(
     ("plan", "words"),
     [
@@ -107,6 +113,7 @@ GET, PUT = (plans.workload(name, 4, None, None, 2, None) for name in ("ftp-get",
         (Plan(workloads=(RR,), path="direct", legs={"to-client": Impairment()}), "use another path"),
         (Plan(workloads=(RR,), path="forward", actions=(Action(what="kill", replica="secondary"),)), "no secondary"),
         (Plan(workloads=(RR,), path="forward", legs={"to-secondary": Impairment()}), "no secondary"),
+        (Plan(workloads=(RR,), path="direct", actions=(Action(what="kill", replica="primary"),)), "nobody goes on"),
         (Plan(workloads=(RR,), dump=True), "--keep"),
         (Plan(workloads=(UDP,)), "one datagram"),
         (Plan(workloads=(GET,), ftp="vsftpd"), "one client at a time"),

@@ -8,13 +8,14 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import msgspec
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from coloproxy import COMPILED, __version__
@@ -141,20 +142,41 @@ def tshark() -> Finding:
 
 
 def plots() -> Finding:
-    missing = [name for name in ("matplotlib", "plotext") if importlib.util.find_spec(name) is None]
-    if not missing:
-        return Finding("plots", True, "matplotlib, plotext")
-    return Finding("plots", False, f"no {', '.join(missing)}", "pip install 'coloproxy[plot]'")
+    return extra("plots", "plot", ("matplotlib", "plotext"))
 
 
 def page() -> Finding:
-    missing = [name.replace("_", "-") for name in NEEDED if importlib.util.find_spec(name) is None]
-    if not missing:
-        return Finding("metrics and page", True, ", ".join(name.replace("_", "-") for name in NEEDED))
-    return Finding("metrics and page", False, f"no {', '.join(missing)}", "pip install 'coloproxy[http]'")
+    return extra("metrics and page", "http", NEEDED)
 
 
-CHECKS = (python, compiled_engine, root, tap, namespaces, packet_sockets, qemu, kvm, tshark, plots, page)
+def experiments() -> Finding:
+    return extra("lab and demo", "lab", ("pyftpdlib", "pyroute2"))
+
+
+def guests() -> Finding:
+    return extra("guests", "guest", ("qemu.qmp", "etcd3gw", "pyroute2"))
+
+
+def extra(what: str, name: str, modules: Sequence[str]) -> Finding:
+    """The packages of an extra."""
+    there = {module: found(module) for module in modules}
+    missing = [module.replace("_", "-") for module, here in there.items() if not here]
+    if missing:
+        return Finding(what, False, f"no {', '.join(missing)}", f"pip install 'coloproxy[{name}]'")
+    return Finding(what, True, ", ".join(module.replace("_", "-") for module in modules))
+
+
+def found(module: str) -> bool:
+    """Whether a module could be imported."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it is in
+        return False
+
+
+CHECKS = (
+    python, compiled_engine, root, tap, namespaces, packet_sockets, qemu, kvm, tshark, plots, page, experiments, guests,
+)  # fmt: skip
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False) -> None:
@@ -166,5 +188,5 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print it as JSO
     table = Table("", "", "", "what to do", box=box.SIMPLE_HEAD, title=f"coloproxy {__version__}", title_justify="left")
     for finding in findings:
         mark = "[green]yes[/]" if finding.ok else "[red]no[/]"
-        table.add_row(mark, finding.what, finding.found, finding.advice)
+        table.add_row(mark, finding.what, escape(finding.found), escape(finding.advice))
     Console().print(table)

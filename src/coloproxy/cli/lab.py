@@ -18,6 +18,7 @@ from coloproxy.lab import result as results
 from coloproxy.lab.run import run as run_plan
 from coloproxy.lab.run import show as show_plan
 from coloproxy.lab.scratch import clean as remove_leftovers
+from coloproxy.topology.config import ComparatorElement
 
 WORK = "Work"
 PATH = "Way between client and server"
@@ -207,6 +208,8 @@ def legs(texts: list[str]) -> dict[plans.Leg, plans.Impairment]:
 
 def settings(texts: list[str], on_divergence: str | None) -> dict[str, Any]:
     """The comparator's settings; by default it goes on after a divergence, for here is nobody to make checkpoints."""
+    if on_divergence not in (None, "alarm", "cut"):
+        raise ColoproxyError(f"--on-divergence '{on_divergence}' is unknown; there are alarm, cut.")
     values: dict[str, Any] = {"on_divergence": on_divergence or "alarm"}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -216,6 +219,10 @@ def settings(texts: list[str], on_divergence: str | None) -> dict[str, Any]:
             values[key.replace("-", "_")] = msgspec.json.decode(value)
         except msgspec.DecodeError:
             values[key.replace("-", "_")] = value
+    try:
+        msgspec.convert(values, ComparatorElement)
+    except msgspec.ValidationError as error:
+        raise ColoproxyError(f"--compare is no good: {error}.") from None
     return values
 
 

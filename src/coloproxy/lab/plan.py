@@ -123,6 +123,8 @@ def check(plan: Plan) -> None:
     named = [fault.replica for fault in plan.faults] + [action.replica for action in plan.actions]
     if ("secondary" in named or plan.skew or any("secondary" in leg for leg in plan.legs)) and plan.path != "compare":
         raise ColoproxyError(f"there is no secondary on the {plan.path} path: use --path compare.")
+    if plan.path != "compare" and any(action.what == "kill" for action in plan.actions):
+        raise ColoproxyError(f"nobody goes on when the {plan.path} path's server is killed: use --path compare.")
     if plan.dump and plan.keep is None:
         raise ColoproxyError("captures need a place to be kept: give --keep DIR.")
     for workload in plan.workloads:
@@ -222,5 +224,7 @@ def action(what: Literal["pause", "kill"], text: str) -> Action:
         raise ColoproxyError(f"--{what} '{text}' is no good: write {form}, as secondary:1.5@30% or secondary:1.5@2s.")
     made = Action(what=what, replica=match[1], seconds=float(match[2] or 0))  # type: ignore[arg-type]
     if match[4] == "%":
+        if float(match[3]) > 100:
+            raise ColoproxyError(f"--{what} '{text}' is no good: there is no more than 100% of the work.")
         return msgspec.structs.replace(made, at=float(match[3]) / 100)
     return msgspec.structs.replace(made, after=float(match[3])) if match[4] else made
