@@ -105,7 +105,7 @@ def test_what_is_too_slow_is_measured_in_part_and_without_qemu_its_row_says_so(
     monkeypatch.delenv("QEMU", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     demo = request.getfixturevalue("demo")
-    out, err = demo.command("--size", "50M", "--rate", "1G", "--budget", "2", "--checkpoint-cost", "1000")
+    out, err = demo.command("--size", "50M", "--rate", "none", "--budget", "2", "--checkpoint-cost", "1000")
     assert err == ""
     assert all(len(line) <= screen.WIDTH for line in out.splitlines() if "picture" not in line)
     lines = {line.split("  ")[0]: line for line in out.splitlines() if line.startswith("■")}

@@ -16,6 +16,7 @@ from coloproxy.watch.service.line import Line
 
 NICE = 10  # the frames come first
 MOST_CONNECTIONS = 512
+NO_NEWS = ("without completing", "timeout graceful shutdown exceeded")
 UNREAD = 20_000  # milliseconds after which a connection is given up whose reader takes nothing
 
 
@@ -37,8 +38,8 @@ async def serve(channel: int, listener: int) -> None:
         app(hub), log_config=None, access_log=False, lifespan="off", ws="none", http="h11", server_header=False,
         proxy_headers=False, timeout_graceful_shutdown=1, limit_concurrency=MOST_CONNECTIONS,
     )  # fmt: skip
-    # A reader that is dropped for being slow is counted, and no news for standard error.
-    logging.getLogger("uvicorn.error").addFilter(lambda record: "without completing" not in record.getMessage())
+    # A reader that is dropped for being slow, or at the end, is no news for standard error.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not any(map(record.getMessage().__contains__, NO_NEWS)))
     server = Server(config)
     serving = asyncio.create_task(server.serve([sock]))
     await line.run()

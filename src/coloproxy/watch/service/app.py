@@ -62,9 +62,10 @@ class Live:
         hub.audience.leave(reader)
         for task in (reader.task, gone):
             task.cancel()
-        await asyncio.gather(reader.task, gone, return_exceptions=True)
-        if not reader.slow:
-            await send({"type": "http.response.body", "body": b""})
+        with contextlib.suppress(asyncio.CancelledError):  # the service ends, and will not wait for who reads nothing
+            await asyncio.gather(reader.task, gone, return_exceptions=True)
+            if not reader.slow:
+                await send({"type": "http.response.body", "body": b""})
 
     async def _speak(self, send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
