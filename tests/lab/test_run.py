@@ -164,8 +164,7 @@ def test_an_action_may_have_its_time_in_seconds(lab) -> None:
 
 def test_commands_of_the_users_take_the_place_of_a_workload(lab) -> None:
     server = (
-        "exec python3 -c 'import socket; s = socket.create_server((\"\", 9))\n"
-        "while True: s.accept()[0].send(b\"yes\")'"
+        'exec python3 -c \'import socket; s = socket.create_server(("", 9))\nwhile True: s.accept()[0].send(b"yes")\''
     )
     client = "exec python3 -c 'import os, socket; print(socket.create_connection((os.environ[\"SERVER\"], 9)).recv(9))'"
     out, _ = lab.command("run", "--server", server, "--client", client)
@@ -174,8 +173,10 @@ def test_commands_of_the_users_take_the_place_of_a_workload(lab) -> None:
 
 
 def test_the_clients_failure_is_the_runs(lab) -> None:
-    out, _ = lab.command("run", "--path", "direct", "--server", LISTENING, "--client", "echo a; exit 3", status=1)
-    assert "it ended with status 3" in out
+    command = ("--path", "direct", "--server", LISTENING, "--client", "echo a; exit 3")
+    assert "client: it ended with status 3" in lab.command("run", *command, status=1)[0]
+    (figures,) = json.loads(lab.command("run", "--json", *command, status=1)[0])["workloads"]
+    assert (figures["ok"], figures["count"], figures["failed"]) == (False, 0, 1)
 
 
 def test_a_server_that_ends_is_told(lab) -> None:

@@ -155,7 +155,10 @@ def run(
     def said(text: str) -> None:
         print(text, file=output, flush=True)
 
-    found = run_plan(plan, said=said) if plan.client or not sys.stderr.isatty() else with_progress(plan)
+    if plan.client or not sys.stderr.isatty():
+        found = run_plan(plan, said=said, waits=waits)
+    else:
+        found = with_progress(plan)
     if as_json:
         print(msgspec.json.encode(found).decode())
     else:
@@ -234,6 +237,11 @@ def choice(key: str, value: str | None) -> str | None:
     return value
 
 
+def waits(text: str) -> None:
+    """Say on standard error what is waited for."""
+    print(f"coloproxy: {text}", file=sys.stderr, flush=True)
+
+
 def with_progress(plan: plans.Plan) -> results.Result:
     """Run a plan with a line that says how far it is."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TimeElapsedColumn())
@@ -246,7 +254,7 @@ def with_progress(plan: plans.Plan) -> results.Result:
             total = news.bytes / news.part if news.part else None
             progress.update(task, completed=news.bytes, total=total, refresh=True)
 
-        return run_plan(plan, told)
+        return run_plan(plan, told, waits=waits)
 
 
 # The table

@@ -15,7 +15,7 @@ from coloproxy.lab.plan import Action, Plan, Ports
 from coloproxy.lab.process import Process, python
 from coloproxy.lab.proxy import Proxy
 from coloproxy.lab.replica import ReplicaHost, environment
-from coloproxy.lab.result import Done, Figures, Progress, Result, Said
+from coloproxy.lab.result import Done, Figures, Progress, Result, Said, Waiting
 from coloproxy.lab.sandbox import Send, mount_tmpfs
 from coloproxy.lab.wiring import topology
 
@@ -37,13 +37,11 @@ class Experiment:
         self._make_files()
         self._proxy = self._start_proxy(ports, scratch) if plan.path != "direct" else None
         hosts = self._network.hosts
-        self._replicas = {
-            name: ReplicaHost(hosts[name], plan, self._files, scratch, logs) for name in plan.replicas
-        }
+        self._replicas = {name: ReplicaHost(hosts[name], plan, self._files, scratch, logs) for name in plan.replicas}
         if self._proxy is not None:
             self._proxy.until_running()
         for replica in self._replicas.values():
-            replica.until_ready()
+            replica.until_ready(lambda text: send(Waiting(text)))
 
     def _make_files(self) -> None:
         self._files.mkdir()
@@ -209,8 +207,11 @@ class Work:
         self._progress[client] = Progress(1.0, self._progress[client].bytes)
         if self._experiment.plan.client is not None:
             seconds = self._now
-            errors = [] if status == 0 else [f"it ended with status {status}"]
-            self.figures[client] = Figures(name="client", ok=status == 0, count=1, seconds=seconds, errors=errors)
+            ok = status == 0
+            errors = [] if ok else [f"client: it ended with status {status}"]
+            self.figures[client] = Figures(
+                name="client", ok=ok, count=int(ok), failed=int(not ok), seconds=seconds, errors=errors
+            )
         elif status != 0:
             raise ColoproxyError(f"the client {client.name} ended before its time: {client.last_words()}")
 

@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,6 +18,7 @@ from coloproxy.link.netns import inside
 
 START = 30.0  # seconds in which a server must listen
 SETTLE = 5.0  # seconds given to a server that takes neither connections nor datagrams
+PATIENCE = 2.0  # seconds of waiting before it is said what for
 WAITING = {"tcp": "0A", "tcp6": "0A", "udp": "07", "udp6": "07"}  # states of /proc/net: TCP_LISTEN, TCP_CLOSE
 KINDS = {"ftp-get": "ftp", "ftp-put": "ftp", "http": "http", "many": "echo", "rr": "echo", "udp": "echo"}
 PORTS = {"ftp": 21, "http": 80, "echo": 7}
@@ -83,6 +84,7 @@ class ReplicaHost:
         self._logs = logs
         self._processes: list[Process] = []
         self._ports: list[int] = []
+        self._begun = time.monotonic()
         for kind in kinds(plan):
             self._start(kind, self._command(kind, plan, files))
             self._ports.append(PORTS[kind])
@@ -116,12 +118,16 @@ class ReplicaHost:
         file.write_text(text)
         return str(file)
 
-    def until_ready(self) -> None:
-        """Wait until every server listens. Raises ColoproxyError if one does not."""
-        begun = time.monotonic()
-        while not self._ready(time.monotonic() - begun):
+    def until_ready(self, waits: Callable[[str], None] = lambda _: None) -> None:
+        """Wait until all servers listen; `waits` is told if that takes long. Raises ColoproxyError if one does not."""
+        called, said = time.monotonic(), False
+        while not self._ready(waited := time.monotonic() - self._begun):
             self.check()
-            if time.monotonic() - begun > START:
+            if time.monotonic() - called > PATIENCE and not said:
+                said = True
+                limit = START if self._ports else SETTLE
+                waits(f"waiting for a server of the {self.host.name} to listen at a port, {limit:.0f} s at most")
+            if waited > START:
                 raise ColoproxyError(f"the servers of the {self.host.name} did not listen after {START:.0f} s.")
             time.sleep(0.01)
 

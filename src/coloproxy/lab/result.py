@@ -75,6 +75,12 @@ class Said(msgspec.Struct, frozen=True, tag="said"):
     text: str
 
 
+class Waiting(msgspec.Struct, frozen=True, tag="waiting"):
+    """What is waited for before the work can begin."""
+
+    text: str
+
+
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
     """The part of the work that is done, and the bytes moved so far."""
 

@@ -12,7 +12,7 @@ import msgspec
 
 from coloproxy.errors import ColoproxyError
 from coloproxy.lab.plan import Plan, Ports, check
-from coloproxy.lab.result import Progress, Result, Said
+from coloproxy.lab.result import Progress, Result, Said, Waiting
 from coloproxy.lab.sandbox import Send, privileged, sandbox
 from coloproxy.lab.scratch import scratch
 from coloproxy.lab.wiring import topology
@@ -36,10 +36,12 @@ def run(
     plan: Plan,
     progress: Callable[[Progress], None] = lambda _: None,
     said: Callable[[str], None] = lambda _: None,
+    waits: Callable[[str], None] = lambda _: None,
 ) -> Result:
     """Carry out a plan; nothing of it is left afterwards, however it ends.
 
-    `progress` is told how far it is, `said` each line that a client command of the user's prints.
+    `progress` is told how far it is, `said` each line that a client command of the user's prints, `waits`
+    what is waited for if the start takes long.
     Raises ColoproxyError if it cannot be carried out, here or at all.
     """
     check(plan)
@@ -48,11 +50,13 @@ def run(
         ports = ports_here(plan.ports)
         with sandbox(lambda send: _inside(plan, ports, folder, logs, send)) as messages:
             for line in messages:
-                message = msgspec.json.decode(line, type=Progress | Said | Result)
+                message = msgspec.json.decode(line, type=Progress | Said | Waiting | Result)
                 if isinstance(message, Result):
                     return message
                 if isinstance(message, Said):
                     said(message.text)
+                elif isinstance(message, Waiting):
+                    waits(message.text)
                 else:
                     progress(message)
     raise ColoproxyError("the run was killed before its end; nothing of it is left.")
