@@ -143,8 +143,8 @@ def command_line(process: int) -> str:
     ("arguments", "said"),
     [
         (("--ports", "x"), "--ports 'x' is unknown; there are tap, packet."),
-        (("--size", "x"), "size 'x' is no good: write 200M or 1G."),
-        (("--rate", "x"), "rate 'x' is no good: write 100M or 1G."),
+        (("--size", "x"), "size 'x' is no good: write a number above 0, then k, M, G or nothing, as 200M or 1G."),
+        (("--rate", "x"), "rate 'x' is no good: write a number above 0, then k, M, G or nothing, as 100M or 1G."),
         (("--out", "/proc/x"), "folder /proc/x cannot be made: No such file or directory; name another with --out."),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coloproxy.cli.lab import settings
 from coloproxy.errors import ColoproxyError
 from coloproxy.lab import plan as plans
 from coloproxy.lab.plan import Action, Fault, Impairment, Plan
@@ -33,11 +34,11 @@ def test_rates_are_decimal() -> None:
     assert plans.bits_of("2.5M") == 2.5e6
 
 
-@pytest.mark.parametrize("text", ["", "0", "x", "1T", "-1", "1 G", "1e9", "0.0k"])
+@pytest.mark.parametrize("text", ["", "0", "x", "1T", "99T", "-1", "-5", "1 G", "1e9", "0.0k"])
 def test_other_sizes_and_rates_are_refused(text) -> None:
-    with pytest.raises(ColoproxyError, match=r"^size '.*' is no good: write 200M or 1G\.$"):
+    with pytest.raises(ColoproxyError, match=r"^size '.*' is no good: write a number above 0, .* as 200M or 1G\.$"):
         plans.bytes_of(text)
-    with pytest.raises(ColoproxyError, match=r"^rate '.*' is no good: write 100M or 1G\.$"):
+    with pytest.raises(ColoproxyError, match=r"^rate '.*' is no good: write a number above 0, .* as 100M or 1G\.$"):
         plans.bits_of(text)
 
 
@@ -68,6 +69,51 @@ def test_an_impairment_may_have_all_kinds_at_a_time() -> None:
 def test_other_impairments_are_refused(text) -> None:
     with pytest.raises(ColoproxyError):
         plans.impairment(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("bogus=1", "'bogus' is no key; keys are loss, duplicate, reorder, delay, jitter, rate, limit."),
+        ("loss", "'loss' is no KEY=VALUE; keys are loss,"),
+        ("middle:loss=1%", "no leg 'middle'; there are client, primary, secondary, from-client, to-client,"),
+    ],
+)
+def test_what_is_wrong_with_an_impairment_is_said(text, words) -> None:
+    with pytest.raises(ColoproxyError) as refused:
+        plans.impairment(text)
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["nosuch=5"], "--compare nosuch=5: unknown key 'nosuch'."),
+        (
+            ["compare_timout=5"],
+            "--compare compare_timout=5: unknown key 'compare_timout'; did you mean compare_timeout?",
+        ),
+        (["max_connections=7", "compare-timeout=x"], "--compare compare-timeout=x: compare_timeout: expected `int`"),
+        (["compare_timeout"], "--compare 'compare_timeout' is no good: write KEY=VALUE"),
+    ],
+)
+def test_settings_of_the_comparator_that_are_none_are_refused_by_name(texts, said) -> None:
+    with pytest.raises(ColoproxyError) as refused:
+        settings(texts, None)
+    assert str(refused.value).startswith(said)
+
+
+def test_settings_of_the_comparator_are_taken_as_they_are_written() -> None:
+    assert settings(["compare-timeout=5000", "tcp_match=packet"], "cut") == {
+        "on_divergence": "cut",
+        "compare_timeout": 5000,
+        "tcp_match": "packet",
+    }
+
+
+def test_only_alarm_and_cut_are_offered_for_divergences() -> None:
+    with pytest.raises(ColoproxyError, match=r"^--on-divergence 'hold' is unknown; there are alarm, cut\.$"):
+        settings([], "hold")
 
 
 def test_faults_and_actions_say_whose_and_when() -> None:
@@ -101,6 +147,8 @@ def test_no_action_comes_behind_the_end_of_the_work() -> None:
     assert plans.action("kill", "primary@100%").at == 1
     with pytest.raises(ColoproxyError, match="no more than 100%"):
         plans.action("kill", "primary@101%")
+    with pytest.raises(ColoproxyError, match="no more than 100%"):
+        plans.action("pause", "secondary:1@150%")
 
 
 @pytest.mark.parametrize(

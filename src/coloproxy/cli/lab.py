@@ -18,7 +18,7 @@ from coloproxy.lab import result as results
 from coloproxy.lab.run import run as run_plan
 from coloproxy.lab.run import show as show_plan
 from coloproxy.lab.scratch import clean as remove_leftovers
-from coloproxy.topology.config import ComparatorElement
+from coloproxy.topology.config import ComparatorElement, convert_one
 
 WORK = "Work"
 PATH = "Way between client and server"
@@ -218,14 +218,13 @@ def settings(texts: list[str], on_divergence: str | None) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise ColoproxyError(f"--compare '{text}' is no good: write KEY=VALUE, as compare_timeout=5000.")
+        setting: dict[str, Any] = {}
         try:
-            values[key.replace("-", "_")] = msgspec.json.decode(value)
+            setting[key.replace("-", "_")] = msgspec.json.decode(value)
         except msgspec.DecodeError:
-            values[key.replace("-", "_")] = value
-    try:
-        msgspec.convert(values, ComparatorElement)
-    except msgspec.ValidationError as error:
-        raise ColoproxyError(f"--compare is no good: {error}.") from None
+            setting[key.replace("-", "_")] = value
+        convert_one(setting, ComparatorElement, f"--compare {text}")
+        values |= setting
     return values
 
 

@@ -171,7 +171,9 @@ def bits_of(text: str) -> float:
 def _number(text: str, units: dict[str, int], what: str, example: str) -> float:
     match = NUMBER.fullmatch(text)
     if match is None or not float(match[1]):
-        raise ColoproxyError(f"{what} '{text}' is no good: write {example}.")
+        raise ColoproxyError(
+            f"{what} '{text}' is no good: write a number above 0, then k, M, G or nothing, as {example}."
+        )
     return float(match[1]) * units[match[2]]
 
 
@@ -181,13 +183,14 @@ def impairment(text: str) -> tuple[list[Leg], Impairment]:
     name, colon, rest = text.rpartition(":")
     legs: list[Leg] = [leg for leg in LEGS if not colon or leg == name or leg.partition("-")[2] == name]  # type: ignore[misc]
     if not legs:
-        raise ColoproxyError(f"impairment '{text}': no leg '{name}'; there are {', '.join(LEGS)}.")
+        known = ", ".join([*dict.fromkeys(leg.partition("-")[2] for leg in LEGS), *LEGS])
+        raise ColoproxyError(f"impairment '{text}': no leg '{name}'; there are {known}.")
     values: dict[str, float | int | str] = {}
     for pair in rest.split(","):
         key, equals, value = pair.partition("=")
         if key not in Impairment.__struct_fields__ or not equals:
-            known = ", ".join(Impairment.__struct_fields__)
-            raise ColoproxyError(f"impairment '{text}': '{pair}' is no KEY=VALUE; keys are {known}.")
+            wrong = f"'{key}' is no key" if equals else f"'{pair}' is no KEY=VALUE"
+            raise ColoproxyError(f"impairment '{text}': {wrong}; keys are {', '.join(Impairment.__struct_fields__)}.")
         if key == "rate":
             bits_of(value)
         values[key] = value if key == "rate" else _quantity(text, key, value)
