@@ -189,11 +189,33 @@ def test_a_switch_leads_the_other_way_after_a_failover(topology: Start) -> None:
     control.ask("failover primary")
     a.send(two)
     assert b.frames(1) == [two]
+    assert control.ask("checkpoint completed") == {"ok": True}
     control.ask("failover secondary")
     a.send(three)
     assert c.frames(1) == [three]
     control.close()
     running.stop()
+
+
+@pytest.mark.parametrize(("first", "second"), [("primary", "secondary"), ("secondary", "primary")])
+def test_a_replica_that_is_gone_cannot_go_on_until_a_checkpoint_made_another(
+    topology: Start, first: str, second: str
+) -> None:
+    running = topology(ONE_HOST + sockets("client", "primary", "secondary")).running()
+    control = running.commands()
+    assert control.ask(f"failover {first}") == {"ok": True}
+    assert control.ask(f"failover {second}") == {
+        "ok": False,
+        "error": f"the {first} goes on alone: a checkpoint must complete before the {second} can.",
+    }
+    assert control.ask("checkpoint failed") == {"ok": True}
+    assert control.ask(f"failover {second}")["ok"] is False
+    assert control.ask(f"failover {first}") == {"ok": True}
+    assert control.ask("checkpoint completed") == {"ok": True}
+    assert control.ask(f"failover {second}") == {"ok": True}
+    control.close()
+    running.stop()
+    assert [event["survivor"] for event in running.events("failed_over")] == [first, first, second]
 
 
 # Framing, headers, redirectors

@@ -19,7 +19,7 @@ Command = Callable[[], Mapping[str, Any] | None]
 
 class Control:
     """Answers commands of one peer at a time. `commands` maps each line that is known to what does it and returns more
-    for the answer."""
+    for the answer, or raises ColoproxyError with why it cannot be."""
 
     def __init__(self, address: str, loop: Loop, commands: Mapping[str, Command]) -> None:
         try:
@@ -69,7 +69,10 @@ class Control:
         command = self._commands.get(line)
         if command is None:
             return no(f"there is no command '{line[:SHOWN]}'; there are {', '.join(self._commands)}")
-        return {"ok": True, **(command() or {})}
+        try:
+            return {"ok": True, **(command() or {})}
+        except ColoproxyError as error:
+            return no(str(error))
 
     @staticmethod
     def _said(sock: socket.socket, answers: Sequence[dict[str, Any]]) -> bool:
@@ -82,5 +85,5 @@ class Control:
 
 
 def no(why: str) -> dict[str, Any]:
-    """The answer to what is no command."""
+    """The answer to what is not done."""
     return {"ok": False, "error": why}

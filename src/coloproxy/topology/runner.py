@@ -6,6 +6,7 @@ import msgspec
 
 from coloproxy.compare.comparator import Comparator
 from coloproxy.compare.events import PortAccount, Running, Summary, TopologyState, TopologySummary, Warned
+from coloproxy.errors import ColoproxyError
 from coloproxy.link.arena import Pool
 from coloproxy.link.clock import Clock
 from coloproxy.link.log import EventLog
@@ -40,6 +41,7 @@ class Runner:
         log.attach(self.loop)
         self._topology = topology
         self._stopping = False
+        self._survivor: Source | None = None  # the replica that goes on alone
         pool = Pool()
         self.pieces: Pieces = build(topology, self.loop, self.clock, pool, log.write)
         self._works = Works(self.pieces, self.loop, self.clock, pool)
@@ -106,6 +108,7 @@ class Runner:
     def _checkpoint_completed(self) -> None:
         """The secondary is a copy of the primary, and both stand still: what they said before is on its way to us."""
         self._works.drain()
+        self._survivor = None
         now = self.clock.now()
         for element in self._comparing:
             element.comparator.checkpoint_completed(now)
@@ -117,7 +120,12 @@ class Runner:
             element.comparator.checkpoint_failed(self.clock.now())
 
     def _failover(self, survivor: Source) -> None:
-        """One replica goes on alone."""
+        """One replica goes on alone. Raises ColoproxyError if the other one does so already."""
+        if self._survivor is not None and self._survivor is not survivor:
+            raise ColoproxyError(
+                f"the {self._survivor.label} goes on alone: a checkpoint must complete before the {survivor.label} can."
+            )
+        self._survivor = survivor
         now = self.clock.now()
         parts: list[Comparator | Rewriter] = [each.comparator for each in self._comparing]
         parts += [each.rewriter for each in self._rewriting]
