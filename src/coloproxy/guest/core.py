@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path as Files
 from typing import Any
 
-from coloproxy.checkpoint.driver import Driver
 from coloproxy.compare.events import (
     AgentChanged,
     CheckpointRequested,
@@ -28,6 +27,7 @@ from coloproxy.guest.bridge import Plug
 from coloproxy.guest.channel import Channel
 from coloproxy.guest.colo import Colo
 from coloproxy.guest.config import File
+from coloproxy.guest.driving import Driving
 from coloproxy.guest.jobs import Jobs
 from coloproxy.guest.machine import Machine
 from coloproxy.guest.memory import Memory, Remembered
@@ -86,6 +86,7 @@ class Core(abc.ABC):
         self._inherited: Rewriter | None = None
         self._channel: Channel | None = None
         self._peer_state: State | None = None
+        self._driving: Driving | None = None
         self._forget_pair()
         self._progress: CopyProgress | None = None
         self._last_checkpoint: GuestCheckpoint | None = None
@@ -220,14 +221,19 @@ class Core(abc.ABC):
 
     def _forget_pair(self) -> None:
         """What is known of a pair that is no more, or not yet."""
-        self._driver: Driver | None = None
-        self._driving = False
+        self._stop_driving()
         self._loaded = False  # the secondary is a copy again, and our QEMU has not yet said that it stopped
         self._stopped = False  # the secondary's guest stands still for a checkpoint
         self._paired = False
         self._lost_at: float | None = None
         self._steps: dict[str, float] = {}
         self._why = ""
+
+    def _stop_driving(self) -> None:
+        """No more checkpoints are asked for."""
+        if self._driving is not None:
+            self._driving.end()
+            self._driving = None
 
     def _begin_loss(self, why: str) -> None:
         if self._lost_at is None:

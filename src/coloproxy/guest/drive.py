@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from coloproxy.checkpoint.driver import Driver, Order
+from coloproxy.checkpoint.driver import Driver
 from coloproxy.checkpoint.notify import CHECKPOINT, DO_CHECKPOINT, INIT, Decoder, NotifyError, encode
 from coloproxy.compare.events import Event, GuestCheckpoint, Warned
 from coloproxy.errors import ColoproxyError
 from coloproxy.guest.colo import NEVER
+from coloproxy.guest.driving import Driving
 from coloproxy.guest.monitor import Aio, Monitor
 from coloproxy.link.address import Address
 from coloproxy.link.endpoint import Endpoint
@@ -27,8 +28,8 @@ class Drive:
     ) -> None:
         self.loop = Loop()
         self._report = report
-        self._driver = driver
-        self._driving = self._stopping = False
+        self._driving = Driving(driver, self.loop, self._ask, self._too_late)
+        self._stopping = False
         self._why = ""
         self._decoder = Decoder(vnet_hdr=False)
         self._notify = Endpoint("notify", notify._replace(server=False), self.loop, self._connected)
@@ -84,31 +85,32 @@ class Drive:
             while messages := self._decoder.feed(data):
                 data = b""
                 if DO_CHECKPOINT in messages:
-                    self._driver.want("notify", time.monotonic())
+                    self._driving.driver.want("notify", time.monotonic())
         except BlockingIOError:
             return
         except (EOFError, OSError, NotifyError):
             self._notify.lost()
-        self._drive()
+        self._driving.look()
 
     # QEMU
 
     def _ready(self, name: str) -> None:
         if name == "primary":
-            self._primary.execute("migrate-set-parameters", {"x-checkpoint-delay": NEVER})
+            self._ask()
 
     def _primary_says(self, name: str, _data: Mapping[str, Any]) -> None:
+        driver = self._driving.driver
         if name == "STOP":
-            self._driver.began(time.monotonic())
-        elif name == "RESUME" and self._driver.under_way:
-            made = self._driver.completed(time.monotonic())
+            driver.began(time.monotonic())
+        elif name == "RESUME" and driver.under_way:
+            made = driver.completed(time.monotonic())
             self._report(
                 GuestCheckpoint(
-                    time=time.monotonic(), guest="", number=self._driver.count, asked=made.reasons, took=made.took,
+                    time=time.monotonic(), guest="", number=driver.count, asked=made.reasons, took=made.took,
                     paused=made.paused,
                 )
             )  # fmt: skip
-            self._drive()
+            self._driving.look()
         elif name == "COLO_EXIT":
             self._end("COLO has ended")
 
@@ -118,19 +120,10 @@ class Drive:
         elif name == "COLO_EXIT":
             self._end("COLO has ended")
 
-    def _drive(self) -> None:
-        now = time.monotonic()
-        order = self._driver.tick(now)
-        if order is Order.ASK:
-            self._primary.execute("migrate-set-parameters", {"x-checkpoint-delay": NEVER})
-        elif order is Order.GIVE_UP:
-            self._report(Warned(time=now, text="a checkpoint takes too long"))
-            self._end("a checkpoint takes too long")
-        due = self._driver.deadline()
-        if due is not None and not self._driving:
-            self._driving = True
-            self.loop.after(max(0.0, due - now), self._drive_later)
+    def _ask(self) -> None:
+        """Setting the delay, even to what it is, begins a checkpoint at once."""
+        self._primary.execute("migrate-set-parameters", {"x-checkpoint-delay": NEVER})
 
-    def _drive_later(self) -> None:
-        self._driving = False
-        self._drive()
+    def _too_late(self) -> None:
+        self._report(Warned(time=time.monotonic(), text="a checkpoint takes too long"))
+        self._end("a checkpoint takes too long")

@@ -43,11 +43,11 @@ class Loss(Leasing):
         self._wire.say(messages.Parted(self._why or "the copy is given up"))
         if self._colo is None:
             return
-        if self._driver is None and self.state is not State.ALONE:
+        if self._driving is None and self.state is not State.ALONE:
             self._colo.cancel()
             return
-        in_colo = self._driver is not None or self._lost_at is not None
-        self._driver = None
+        in_colo = self._driving is not None or self._lost_at is not None
+        self._stop_driving()
         self._colo.go_on_alone(self._separated) if in_colo else self._colo.cancel()
 
     def _separated(self) -> None:

@@ -2,11 +2,12 @@
 
 import time
 
-from coloproxy.checkpoint.driver import Order
+from coloproxy.checkpoint.driver import Driver
 from coloproxy.compare.events import GuestCheckpoint
 from coloproxy.errors import ColoproxyError
 from coloproxy.guest import messages, numbers
 from coloproxy.guest import states as table
+from coloproxy.guest.driving import Driving
 from coloproxy.guest.loss import Loss
 from coloproxy.guest.states import State
 
@@ -23,36 +24,31 @@ class Pace(Loss):
         self._want("asked for")
 
     def _want(self, reason: str) -> None:
-        if self._driver is not None:
-            self._driver.want(reason, time.monotonic())
-            self._drive()
+        if self._driving is not None:
+            self._driving.want(reason)
 
-    def _drive(self) -> None:
-        """Do what the driver says is due, and look again when something may be."""
-        driver, now = self._driver, time.monotonic()
-        if driver is None or self._colo is None:
-            return
-        order = driver.tick(now)
-        if order is Order.ASK:
+    def _begin_driving(self) -> None:
+        """Checkpoints are made from now on."""
+        timing = self.file.timing
+        driver = Driver(
+            time.monotonic(), min_interval=timing.min_interval / 1000, timeout=timing.checkpoint / 1000,
+            max_interval=timing.max_interval and timing.max_interval / 1000,
+        )  # fmt: skip
+        self._driving = Driving(driver, self.loop, self._ask_qemu, self._too_late)
+
+    def _ask_qemu(self) -> None:
+        if self._colo is not None:
             self._colo.checkpoint()
-        elif order is Order.GIVE_UP:
-            self._lose(f"a checkpoint took longer than {self.file.timing.checkpoint} ms")
-            return
-        due = driver.deadline()
-        if due is not None and not self._driving:
-            self._driving = True
-            self.loop.after(max(0.0, due - now), self._drive_later)
 
-    def _drive_later(self) -> None:
-        self._driving = False
-        self._drive()
+    def _too_late(self) -> None:
+        self._lose(f"a checkpoint took longer than {self.file.timing.checkpoint} ms")
 
     def _primary_stopped(self) -> None:
-        if self._driver is None or self.state in (State.DECIDING, State.ALONE):
+        if self._driving is None or self.state in (State.DECIDING, State.ALONE):
             return
         self.path.last_words()
         self.path.hold.close_up()
-        self._driver.began(time.monotonic())
+        self._driving.driver.began(time.monotonic())
         known = numbers.taken(self.path.rewriter)
         if known:
             self._wire.say(messages.Numbers(known))
@@ -63,7 +59,7 @@ class Pace(Loss):
 
     def _copy_loaded(self) -> None:
         """The secondary is a copy again; what it said before is in front of this."""
-        if self._driver is None:
+        if self._driving is None:
             return
         if self.path.hold.closed:
             self._barrier()
@@ -75,9 +71,10 @@ class Pace(Loss):
         self.path.primary_barrier()
 
     def _primary_resumed(self) -> None:
-        if self._driver is None or not self._driver.under_way or self.state in (State.DECIDING, State.ALONE):
+        driving = self._driving
+        if driving is None or not driving.driver.under_way or self.state in (State.DECIDING, State.ALONE):
             return
-        made = self._driver.completed(time.monotonic())
+        made = driving.driver.completed(time.monotonic())
         self._checkpoints += 1
         self._last_checkpoint = GuestCheckpoint(
             time=self.clock.now(), guest=self.file.name, number=self._checkpoints, asked=made.reasons, took=made.took,
@@ -88,4 +85,4 @@ class Pace(Loss):
             self.fire(E.COPIED)
         elif self.state is State.CHECKPOINTING:
             self.fire(E.RESUMED)
-        self._drive()
+        driving.look()

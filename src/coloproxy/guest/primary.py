@@ -1,11 +1,9 @@
 """The agent of a primary: its guest is started, speaks, and is copied."""
 
 import math
-import time
 from collections.abc import Mapping
 from typing import Any
 
-from coloproxy.checkpoint.driver import Driver
 from coloproxy.compare.events import CopyProgress
 from coloproxy.guest import lease, messages, numbers
 from coloproxy.guest import states as table
@@ -51,7 +49,7 @@ class Primary(Pace):
         self._leave_copy("the lease could not be renewed")
 
     def _leave_copy(self, why: str) -> None:
-        if self._driver is not None or self._paired:
+        if self._driving is not None or self._paired:
             self._separate()
         elif self._colo is not None:
             self._colo.cancel()
@@ -80,7 +78,7 @@ class Primary(Pace):
         self._look_at_copy()
 
     def _look_at_copy(self) -> None:
-        if self.state is State.COPYING and self._driver is None and self._monitor is not None:
+        if self.state is State.COPYING and self._driving is None and self._monitor is not None:
             self._monitor.execute("query-migrate", None, self._copy_stands)
 
     def _copy_stands(self, answer: Mapping[str, Any] | None, _why: str | None) -> None:
@@ -117,11 +115,7 @@ class Primary(Pace):
             return
         if status == "colo" and self.state is State.COPYING:
             self._colo.active = True
-            timing, now = self.file.timing, time.monotonic()
-            self._driver = Driver(
-                now, min_interval=timing.min_interval / 1000, timeout=timing.checkpoint / 1000,
-                max_interval=timing.max_interval and timing.max_interval / 1000,
-            )  # fmt: skip
+            self._begin_driving()
             self.path.copied()
             self._want("first")
         elif status == "colo" and self.state is State.RECEIVING:

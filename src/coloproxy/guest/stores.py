@@ -145,6 +145,3 @@ def _put(key: str, value: bytes, lease: int = 0) -> dict[str, Any]:
 
 def _text(key: str) -> str:
     return base64.b64encode(key.encode()).decode()
-
-
-__all__ = ["EtcdStore", "FileStore", "store"]
