@@ -198,15 +198,7 @@ class Paper:
     def conclusion(self, report: Report) -> None:
         totals = report.totals
         amount = f"{counted(totals.verified, 'byte')} verified in {counted(totals.connections, 'connection')}"
-        left_out = [
-            f"{size:,} {what}"
-            for size, what in (
-                (totals.unseen, "not captured"), (totals.before, "sent before the other capture begins"),
-                (totals.skipped, "behind a difference"),
-            )
-            if size
-        ]  # fmt: skip
-        if left_out:
+        if left_out := [f"{size:,} {why}" for size, why in totals.left_out()]:
             amount += f"; not compared: {', '.join(left_out)}"
         if totals.connections and not totals.paired and report.match == "five-tuple":
             self.console.print("No connection is in both captures: --match order pairs them by order of appearance.")

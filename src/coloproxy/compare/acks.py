@@ -102,7 +102,6 @@ class Acknowledgements:
         told = c.client_acked and c.client_ack == frame.ack and c.template is not None
         if self.hold or not (self.applies and c.p_acked and before(frame.ack, c.p_ack) and told):
             return
-        raw = bytes(frame.buf[frame.start : frame.end])
         blocks = sack_blocks(frame.buf, packet.l4 + 20, packet.payload)
         if opened and not blocks:
             return
@@ -110,9 +109,9 @@ class Acknowledgements:
         # The window stays as the client knows it, or this would be an update of it and no sign of loss.
         known = c.p_scale >= 0 and c.s_scale >= 0
         window = distance(c.client_ack, c.client_right) >> c.p_scale if known else c.template[2]
-        whole = parse(raw, 0, len(raw), frame.vnet_len)
+        window = min(max(window, 0), 0xFFFF)
         self.context.make(
-            tcp_pure_ack(raw, whole, c.verified, frame.ack, min(max(window, 0), 0xFFFF), sack=both), frame.vnet_len
+            tcp_pure_ack(frame.buf, packet, c.verified, frame.ack, window, sack=both), frame.vnet_len
         )  # fmt: skip
 
     def _waited(self, c: Connection, order: int) -> None:

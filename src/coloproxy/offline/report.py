@@ -71,6 +71,14 @@ class Totals(msgspec.Struct, kw_only=True):
     skipped: int = 0
     differences: int = 0
 
+    def left_out(self) -> list[tuple[int, str]]:
+        """What was not compared: bytes, and why."""
+        whys = (
+            (self.unseen, "not captured"), (self.before, "sent before the other capture begins"),
+            (self.skipped, "behind a difference"),
+        )  # fmt: skip
+        return [(size, why) for size, why in whys if size]
+
 
 class CaptureSummary(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What was read of one capture. frames: all; sent: those the replica sent. problem: why not all could be read.

@@ -16,14 +16,7 @@ def of_diff(report: Report, command: list[str]) -> Story:
     for difference in report.differences:
         found.setdefault(str(difference.connection), Counter())[difference.reason] += 1
     notes = {str(one.connection): f"{size(one.verified)} verified" for one in report.connections}
-    left = [
-        f"{size(count)} {what}"
-        for count, what in (
-            (totals.unseen, "not captured"), (totals.before, "sent before the other capture begins"),
-            (totals.skipped, "behind a difference"),
-        )
-        if count
-    ]  # fmt: skip
+    left = [f"{size(count)} {why}" for count, why in totals.left_out()]
     told = len(report.differences)
     return Story(
         title="coloproxy: two captures compared",
