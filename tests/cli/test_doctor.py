@@ -1,6 +1,8 @@
 """`coloproxy doctor` says what there is, and what to do about what is not."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -51,3 +53,15 @@ def test_namespaces_are_tried_without_leaving_ours() -> None:
 
     namespaces()
     assert os.readlink("/proc/self/ns/net") == before
+
+
+@pytest.mark.root
+def test_an_ordinary_user_is_told_that_the_lab_needs_no_root() -> None:
+    drop = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    command = [*drop, sys.executable, "-m", "coloproxy", "doctor", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
+    findings = {finding["what"]: finding for finding in json.loads(done.stdout)["findings"]}
+    assert not findings["root"]["ok"]
+    assert "lab and demo need none" in findings["root"]["advice"]
+    if findings["network namespaces"]["ok"]:
+        assert findings["network namespaces"]["found"] == "in a user namespace, as lab and demo do"

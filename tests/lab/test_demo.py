@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -151,6 +153,13 @@ def command_line(process: int) -> str:
 )  # fmt: skip
 def test_what_cannot_be_is_one_sentence(demo, arguments, said) -> None:
     assert demo.command(*arguments, status=2) == ("", f"coloproxy: {said}\n")
+
+
+def test_a_package_that_is_missing_is_said_before_anything_else() -> None:
+    without = "import sys; sys.modules['pyftpdlib'] = None; from coloproxy.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", without, "demo"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "coloproxy: the lab needs pyftpdlib: pip install 'coloproxy[lab]'.\n"
 
 
 # What is said of the figures

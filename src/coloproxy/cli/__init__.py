@@ -1,7 +1,8 @@
 """The commands. Each prints what it cannot do as one sentence, and exits with status 2."""
 
+import re
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +17,8 @@ from coloproxy.cli.report import report
 from coloproxy.cli.run import run
 from coloproxy.cli.top import top
 from coloproxy.errors import ColoproxyError
+
+UsageError: type[Any] = typer.BadParameter.__mro__[1]  # click's, or that of the copy that later releases of typer carry
 
 app = typer.Typer(
     name="coloproxy",
@@ -57,7 +60,20 @@ app.command()(doctor)
 def main() -> None:
     """The command `coloproxy`."""
     try:
-        app()
+        status = app(standalone_mode=False)
+    except UsageError as error:
+        if error.format_message():  # it is empty where nothing was asked for, and help has been printed
+            print(f"coloproxy: {of_usage(error)}", file=sys.stderr)
+        status = 2
     except ColoproxyError as error:
         print(f"coloproxy: {error}", file=sys.stderr)
-        sys.exit(2)
+        status = 2
+    sys.exit(status)
+
+
+def of_usage(error: Any) -> str:
+    """What is wrong with options or arguments, as a sentence."""
+    said = re.sub(r"Input should be (.*?)(, unable to .*)?$", r"it must be \1", error.format_message())
+    help_ = f"`{error.ctx.command_path} --help`" if error.ctx is not None else "`coloproxy --help`"
+    said = said[:1].lower() + said[1:].rstrip(".")
+    return f"{said} See {help_}." if said.endswith("?") else f"{said}; see {help_}."

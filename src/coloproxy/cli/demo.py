@@ -18,7 +18,7 @@ from coloproxy.cli.compare import UNCOMPILED
 from coloproxy.errors import ColoproxyError
 from coloproxy.lab import result
 from coloproxy.lab.plan import bits_of, bytes_of
-from coloproxy.lab.run import ports_here
+from coloproxy.lab.run import equipped, ports_here
 from coloproxy.lab.showcase import picture, qemu, record, screen
 from coloproxy.lab.showcase.record import TITLES, WAYS, Measurement, Published, Report, Task
 from coloproxy.lab.showcase.run import measure
@@ -58,6 +58,7 @@ def demo(
     """
     if ports not in (None, "tap", "packet"):
         raise ColoproxyError(f"--ports '{ports}' is unknown; there are tap, packet.")
+    equipped()
     sizes = [bytes_of(size)] if size is not None else [USUAL, LARGE] if full else [USUAL]
     report = Report(
         ports=ports_here(ports),  # type: ignore[arg-type]

@@ -23,6 +23,7 @@ from coloproxy.watch.launch import NEEDED
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # sched.h
 TUN = "/dev/net/tun"
+OF_USERS = "in a user namespace, as lab and demo do"
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -59,7 +60,7 @@ def compiler() -> str | None:
 def root() -> Finding:
     if os.geteuid() == 0:
         return Finding("root", True, "yes")
-    return Finding("root", False, f"no, user {os.geteuid()}", "only needed for TAP devices and namespaces: use sudo")
+    return Finding("root", False, f"no, user {os.geteuid()}", "for TAP devices: use sudo; lab and demo need none")
 
 
 def capability(number: int) -> bool:
@@ -84,7 +85,7 @@ def tap() -> Finding:
 
 def namespaces() -> Finding:
     """Tried in a child process: a namespace of the network, of our own right or within a user namespace."""
-    for how, flags in (("as root", CLONE_NEWNET), ("in a user namespace", CLONE_NEWUSER | CLONE_NEWNET)):
+    for how, flags in (("as root", CLONE_NEWNET), (OF_USERS, CLONE_NEWUSER | CLONE_NEWNET)):
         if in_child(lambda flags=flags: ctypes.CDLL(None).unshare(flags)):  # type: ignore[misc]
             return Finding("network namespaces", True, how)
     advice = "run as root; in a container, with CAP_SYS_ADMIN"
@@ -106,7 +107,8 @@ def packet_sockets() -> Finding:
     try:
         socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
     except OSError as error:
-        return Finding("packet sockets", False, str(error.strerror), "run as root, or with CAP_NET_RAW")
+        advice = "run as root, or with CAP_NET_RAW; lab and demo need neither"
+        return Finding("packet sockets", False, str(error.strerror), advice)
     return Finding("packet sockets", True, "AF_PACKET")
 
 

@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from coloproxy import tables
 from coloproxy.errors import ColoproxyError
 from coloproxy.lab import plan as plans
 from coloproxy.lab import result as results
 from coloproxy.lab.run import run as run_plan
 from coloproxy.lab.run import show as show_plan
 from coloproxy.lab.scratch import clean as remove_leftovers
-from coloproxy.topology.config import ComparatorElement, convert_one
+from coloproxy.topology.config import ComparatorElement
 
 WORK = "Work"
 PATH = "Way between client and server"
@@ -223,7 +224,7 @@ def settings(texts: list[str], on_divergence: str | None) -> dict[str, Any]:
             setting[key.replace("-", "_")] = msgspec.json.decode(value)
         except msgspec.DecodeError:
             setting[key.replace("-", "_")] = value
-        convert_one(setting, ComparatorElement, f"--compare {text}")
+        tables.convert(setting, ComparatorElement, f"--compare {text}")
         values |= setting
     return values
 

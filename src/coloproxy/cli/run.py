@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from coloproxy import COMPILED, trace
+from coloproxy import COMPILED, tables, trace
 from coloproxy.cli.compare import UNCOMPILED, serving
 from coloproxy.errors import ColoproxyError
 from coloproxy.link.log import EventLog
@@ -47,7 +47,7 @@ def run(
     """
     path = standard.find(file)
     if text:
-        sys.stdout.write(config.read(path))
+        sys.stdout.write(tables.read(path, config.CALLED))
     elif check:
         topology = config.load(path)
         sys.stdout.write(draw(topology, Runner(topology, EventLog(None)).pieces))

@@ -1,14 +1,11 @@
 """The settings of `coloproxy compare`, from a TOML file, from the command line, or from both."""
 
 import difflib
-import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from coloproxy import tables
 from coloproxy.compare.config import Config
 from coloproxy.errors import ColoproxyError
 from coloproxy.link.address import Address, parse_address
@@ -74,7 +71,7 @@ def settings(given: Mapping[str, Any], file: Path | None) -> Settings:
     """
     if file is not None:
         values = _read(file)
-        _convert(values, f"config file {file}: ")
+        _convert(values, f"config file {file}")
     else:
         values = {}
     values.update({key: value for key, value in given.items() if value is not None})
@@ -95,14 +92,8 @@ def settings(given: Mapping[str, Any], file: Path | None) -> Settings:
 
 def _read(file: Path) -> dict[str, Any]:
     """The file's keys, spelled like the fields."""
-    try:
-        table = tomllib.loads(file.read_text())
-    except OSError as error:
-        raise ColoproxyError(f"config file {file}: {error.strerror}; name a readable file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ColoproxyError(f"config file {file}: not valid TOML: {error}.") from None
     values: dict[str, Any] = {}
-    for key, value in table.items():
+    for key, value in tables.load(file, "config file").items():
         field = key.replace("-", "_")
         if field not in Settings.__struct_fields__:
             near = difflib.get_close_matches(field, Settings.__struct_fields__, 1)
@@ -117,15 +108,9 @@ def _read(file: Path) -> dict[str, Any]:
 def _convert(values: dict[str, Any], where: str) -> Settings:
     for key in PATHS:
         if isinstance(path := values.get(key), str) and (not path or "\0" in path):
-            raise ColoproxyError(f"{where}{_key(key)} = {path!r} is no good: it names no file.")
-    try:
-        return msgspec.convert(values, Settings)
-    except msgspec.ValidationError as error:
-        found = re.fullmatch(r"(.*?)(?: - at `\$\.(\w+).*`)?", str(error), re.DOTALL)
-        assert found is not None
-        what, key = found.groups()
-        value = f" = {values[key]!r}" if key in values else ""
-        raise ColoproxyError(f"{where}{_key(key or '')}{value} is no good: {what[:1].lower() + what[1:]}.") from None
+            raise ColoproxyError(f"{where}{': ' * bool(where)}{_key(key)} = {path!r} is no good: it names no file.")
+    made: Settings = tables.convert(values, Settings, where, _key)
+    return made
 
 
 def _key(field: str) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from coloproxy.trace import EventSpec, TraceError, apply_options, load
+from coloproxy.trace import EventSpec, UnknownEventError, apply_options, load
 from coloproxy.trace.tracer import matcher
 
 
@@ -57,7 +57,7 @@ def list_events(
     matches = matcher(pattern)
     chosen = [spec for spec in load() if spec.traceable and matches(spec.name)]
     if not chosen:
-        raise TraceError(f"no trace event matches '{pattern}'; `coloproxy trace list` shows them all")
+        raise UnknownEventError(pattern)
     typer.echo(declarations(chosen) if long else "\n".join(spec.name for spec in chosen))
 
 

@@ -11,13 +11,13 @@ A rules file is TOML:
 
 import enum
 import ipaddress
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
 
+from coloproxy import tables
 from coloproxy.compare.events import Reason, Side
 from coloproxy.errors import ColoproxyError
 from coloproxy.packet.parse import Kind, Packet
@@ -170,14 +170,7 @@ def load_rules(path: Path) -> list[Rule]:
 
     Raises ColoproxyError, naming the key, when the file cannot be read or a rule is not valid.
     """
-    try:
-        file = msgspec.convert(tomllib.loads(path.read_text()), _File)
-    except OSError as error:
-        raise ColoproxyError(f"rules file {path}: {error.strerror}; name a readable file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ColoproxyError(f"rules file {path}: not valid TOML: {error}.") from None
-    except msgspec.ValidationError as error:
-        raise ColoproxyError(f"rules file {path}: {error}.") from None
+    file: _File = tables.convert(tables.load(path, "rules file"), _File, f"rules file {path}")
     rules = file.rule + (list(DEFAULT_RULES) if file.defaults else [])
     Rules(rules)
     return rules

@@ -1,17 +1,17 @@
 """The guest's file: the guest, its two hosts, who decides, and how long things may take, as TOML."""
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
+from coloproxy import tables
 from coloproxy.errors import ColoproxyError
-from coloproxy.topology.config import DEVICE, Strict, convert_one
+from coloproxy.topology.config import DEVICE, Strict
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=86_400_000)]
-Size = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+[kKMG]$")]
-Mac = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$")]
+Size = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+[kKMG]$", examples=["512M"])]
+Mac = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$", examples=["52:54:00:12:34:56"])]
 
 
 class Guest(Strict, frozen=True, kw_only=True):
@@ -46,7 +46,7 @@ class Here(Strict, frozen=True, kw_only=True):
     """Both hosts are this machine, in a network namespace each, joined by a bridge. address: ours in the guest's
     network, with the length of its prefix."""
 
-    address: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$")]
+    address: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$", examples=["192.0.2.1/24"])]
 
 
 class Timing(Strict, frozen=True, kw_only=True):
@@ -72,7 +72,7 @@ class File(Strict, frozen=True, kw_only=True):
     host is dead, run before its guest is taken over. protect: auto makes a secondary as soon as there is a host for
     one. folder: for sockets, logs and state. keys: a folder of keys for the agents' connection, plain without."""
 
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,9}$")]
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,9}$", examples=["web"])]
     guest: Guest
     host: Annotated[dict[str, Host], msgspec.Meta(min_length=2, max_length=2)]
     lease: str
@@ -95,13 +95,7 @@ class File(Strict, frozen=True, kw_only=True):
 def load(path: Path) -> File:
     """Read a guest's file. Raises ColoproxyError, naming the key, for what is not as it must be."""
     where = f"guest file {path}"
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ColoproxyError(f"{where}: {error.strerror}; name a readable file.") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ColoproxyError(f"{where}: not valid TOML: {error}.") from None
-    file: File = convert_one(table, File, where)
+    file: File = tables.convert(tables.load(path, "guest file"), File, where)
     _check(file, where)
     return file
 

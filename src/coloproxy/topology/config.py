@@ -1,13 +1,12 @@
 """The topology file: ports, elements and wires, as TOML."""
 
-import difflib
 import re
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from coloproxy import tables
 from coloproxy.compare import config as comparator
 from coloproxy.errors import ColoproxyError
 from coloproxy.rewrite import config as rewriter
@@ -15,6 +14,8 @@ from coloproxy.rewrite import config as rewriter
 Probability = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Time = Annotated[float, msgspec.Meta(ge=0.0)]
 Number32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+
+CALLED = "topology file"
 
 VnetHdr = bool | Literal[10, 12, 20]
 
@@ -192,34 +193,20 @@ def check(name: str, port: PortConfig) -> str:
     return found
 
 
-def read(path: Path) -> str:
-    """The text of a topology file. Raises ColoproxyError."""
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise ColoproxyError(f"topology file {path}: {error.strerror}; name a readable file.") from None
-    except UnicodeDecodeError as error:
-        raise ColoproxyError(f"topology file {path}: not valid TOML: {error}.") from None
-
-
 def load(path: Path) -> Topology:
     """Read a topology file. Raises ColoproxyError, naming the key, for what is not as it must be."""
-    try:
-        table = tomllib.loads(read(path))
-    except tomllib.TOMLDecodeError as error:
-        raise ColoproxyError(f"topology file {path}: not valid TOML: {error}.") from None
-    return convert(table, f"topology file {path}")
+    return convert(tables.load(path, CALLED), f"{CALLED} {path}")
 
 
 def convert(table: dict[str, Any], where: str) -> Topology:
     """A topology from its table. Raises ColoproxyError."""
-    plain: Topology = convert_one({**table, "port": {}, "element": {}}, Topology, where)
+    plain: Topology = tables.convert({**table, "port": {}, "element": {}}, Topology, where)
     port = {
-        name: convert_one(each, PortConfig, f"{where}: port {name}")
+        name: tables.convert(each, PortConfig, f"{where}: port {name}")
         for name, each in _section(table, "port", where).items()
     }
     element = {
-        name: convert_one(each, ElementConfig, f"{where}: element {name}")
+        name: tables.convert(each, ElementConfig, f"{where}: element {name}")
         for name, each in _section(table, "element", where).items()
     }
     for name in port:
@@ -236,25 +223,3 @@ def _section(table: dict[str, Any], key: str, where: str) -> dict[str, Any]:
         if not NAME.fullmatch(name):
             raise ColoproxyError(f"{where}: {key} '{name}': a name is a letter, then letters, digits, _ and -.")
     return section
-
-
-def convert_one(value: Any, kind: Any, where: str) -> Any:
-    """A value of this type from what TOML says. Raises ColoproxyError, naming the key."""
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        found = re.fullmatch(r"(.*?)(?: - at `\$\.?(.*)`)?", str(error), re.DOTALL)
-        assert found is not None
-        what, key = found.groups()
-        if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", what):
-            near = difflib.get_close_matches(unknown[1], _keys(kind), 1)
-            what = f"unknown key '{unknown[1]}'" + (f"; did you mean {near[0]}?" if near else ".")
-        elif missing := re.fullmatch(r"Object missing required field `(.*)`", what):
-            what = f"the key {missing[1]} is missing."
-        else:
-            what = f"{what[:1].lower()}{what[1:]}."
-        raise ColoproxyError(f"{where}: {f'{key}: ' if key else ''}{what}") from None
-
-
-def _keys(kind: Any) -> list[str]:
-    return [key for each in get_args(kind) or (kind,) for key in each.__struct_fields__]

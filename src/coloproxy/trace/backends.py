@@ -187,13 +187,13 @@ def make_backend(
     a file that cannot be opened; nothing is opened then.
     """
     if kind not in KINDS:
-        raise TraceError(f"unknown trace back end '{kind}'; there are {', '.join(KINDS)}")
+        raise TraceError(f"unknown trace back end '{kind}'; there are {', '.join(KINDS)}.")
     if timestamps not in TIMESTAMPS:
-        raise TraceError(f"unknown form of trace timestamps '{timestamps}'; there are {', '.join(TIMESTAMPS)}")
+        raise TraceError(f"unknown form of trace timestamps '{timestamps}'; there are {', '.join(TIMESTAMPS)}.")
     if kind != "log" and timestamps != "off":
-        raise TraceError(f"trace timestamps are for the log back end; '{kind}' has its own")
+        raise TraceError(f"trace timestamps are for the log back end; '{kind}' has its own.")
     if kind == "simple" and file is None:
-        raise TraceError("the trace back end 'simple' writes a binary file; name one with --trace-file FILE")
+        raise TraceError("the trace back end 'simple' writes a binary file; name one with --trace-file FILE.")
     opened = _open(file)
     if kind == "simple":
         return SimpleBackend(opened, events)
@@ -211,4 +211,4 @@ def _open(file: str | os.PathLike[str] | Writable | None) -> Writable:
         return open(file, "wb", buffering=0)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise TraceError(f"cannot write the trace file '{os.fspath(file)}': {reason}") from None
+        raise TraceError(f"cannot write the trace file '{os.fspath(file)}': {reason}; name another.") from None

@@ -27,13 +27,13 @@ def apply_options(
     for option in options:
         parts = split(option)
         if not parts:
-            raise TraceError("a trace option is empty; give it a pattern, or '*' for every event")
+            raise TraceError("a trace option is empty; give it a pattern, or '*' for every event.")
         for setting in parts:
             key, equals, value = setting.partition("=")
             if not equals:
                 key, value = "enable", setting
             if key not in _KEYS:
-                raise TraceError(f"unknown trace option '{key}'; there are {', '.join(_KEYS)}")
+                raise TraceError(f"unknown trace option '{key}'; there are {', '.join(_KEYS)}.")
             if key == "enable":
                 tracer.enable(value)
             elif key == "events":

@@ -35,8 +35,8 @@ class Tracer:
     def enable(self, pattern: str) -> int:
         """Switch on what the pattern matches, or off with `-` in front; returns how many events changed.
 
-        `*` matches any run of characters, `?` any one. Raises UnknownEventError and UntraceableEventError for a
-        pattern without either that names no event, or one that cannot be traced.
+        `*` matches any run of characters, `?` any one. Raises UnknownEventError for a pattern that names no event,
+        UntraceableEventError for one that names an event that cannot be traced.
         """
         return self._switch([(self._select(pattern.removeprefix("-")), not pattern.startswith("-"))])
 
@@ -52,7 +52,7 @@ class Tracer:
                 content = file.read()
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            raise TraceError(f"cannot read the events file '{source}': {reason}") from None
+            raise TraceError(f"cannot read the events file '{source}': {reason}; name another.") from None
         return self._switch(self._patterns(content, source))
 
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
@@ -101,7 +101,10 @@ class Tracer:
                 raise UntraceableEventError(pattern)
             return [event]
         matches = matcher(pattern)
-        return [event for event in self.events.values() if event.spec.traceable and matches(event.name)]
+        found = [event for event in self.events.values() if event.spec.traceable and matches(event.name)]
+        if not found:
+            raise UnknownEventError(pattern)
+        return found
 
     def _patterns(self, content: bytes, source: str) -> list[tuple[list[AnyEvent], bool]]:
         choices = []
@@ -114,7 +117,7 @@ class Tracer:
             try:
                 choices.append((self._select(pattern.removeprefix("-")), not pattern.startswith("-")))
             except TraceError as error:
-                raise TraceSyntaxError(source, number, str(error)) from None
+                raise TraceSyntaxError(source, number, str(error).removesuffix(".")) from None
         return choices
 
     def _switch(self, choices: list[tuple[list[AnyEvent], bool]]) -> int:
