@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from coloproxy.guest.image import block
+from coloproxy.guest.tls import make_keys
 from support.pair import PROTECTED, Pair, running, talking
 
 MIB = 1 << 20
@@ -218,13 +219,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=int, default=20, help="of idleness and of load")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keys", action="store_true", help="all between the hosts under TLS")
     arguments = parser.parse_args()
     unknown = set(arguments.parts) - set(PARTS)
     if unknown:
         parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    with tempfile.TemporaryDirectory(prefix="coloproxy-guest-") as folder, running(Path(folder), misses=5) as pair:
-        for part in arguments.parts:
-            PARTS[part](pair, arguments)
+    with tempfile.TemporaryDirectory(prefix="coloproxy-guest-") as folder:
+        make_keys(Path(folder, "keys"), ["a", "b"])
+        keys = f'keys = "{folder}/keys"' if arguments.keys else ""
+        with running(Path(folder), extra=keys, misses=5) as pair:
+            for part in arguments.parts:
+                PARTS[part](pair, arguments)
 
 
 if __name__ == "__main__":

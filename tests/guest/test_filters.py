@@ -20,6 +20,7 @@ from coloproxy.link.netns import inside
 from support.netns import Namespace
 from support.pages import DOCS, blocks, commands
 from support.pair import ECHO, RANDOM
+from support.qmp import qmp
 
 pytestmark = [pytest.mark.qemu, pytest.mark.root, pytest.mark.timeout(120)]
 
@@ -35,19 +36,6 @@ def until(done: Callable[[], Any], seconds: float = 30.0) -> Any:
         assert time.monotonic() < end, "it did not come to that"
         time.sleep(0.05)
     return found
-
-
-def qmp(path: Path, *orders: tuple[str, dict[str, Any]]) -> Any:
-    """What QEMU returns for the last of some orders."""
-    with socket.socket(socket.AF_UNIX) as sock, sock.makefile("rb") as lines:
-        sock.connect(str(path))
-        lines.readline()
-        answer: dict[str, Any] = {}
-        for name, arguments in (("qmp_capabilities", {}), *orders):
-            sock.sendall(json.dumps({"execute": name, "arguments": arguments}).encode())
-            while "return" not in (answer := json.loads(lines.readline())):
-                assert "error" not in answer, answer
-        return answer["return"]
 
 
 class Filters:

@@ -56,7 +56,8 @@ def sample(folder: Annotated[Path, typer.Argument(help="Where to make it.", show
 
 @app.command()
 def keys(file: FileName) -> None:
-    """Make keys for the agents' connection, where the file says. Each host needs its own, and both certificates."""
+    """Make keys for the connections between the hosts, where the file says. Each host needs its own, and both
+    certificates."""
     guest = load(file)
     if guest.keys is None:
         raise ColoproxyError(f"guest file {file}: keys names no folder.")

@@ -18,11 +18,12 @@ Failed = Callable[[str], None]
 
 class Colo:
     """One QEMU's part in a pair. `active`: it is in step with another; `left`: it has been, and is no more;
-    `secondary`: the other is the primary."""
+    `secondary`: the other is the primary. other: the host whose certificate is expected, for copies under TLS."""
 
-    def __init__(self, monitor: Monitor, failed: Failed) -> None:
+    def __init__(self, monitor: Monitor, failed: Failed, other: str | None = None) -> None:
         self.monitor = monitor
         self._failed = failed
+        self._other = other
         self.active = False
         self.left = False
         self.secondary = False
@@ -40,6 +41,7 @@ class Colo:
         """Begin to copy the guest's memory to whoever is at the other end, and stay in step from then on."""
         self.active = self.left = self.secondary = False
         self._channel = channel
+        self._secretly("client")
         self.monitor.give(sock.fileno(), NAME)
         self._do("migrate", {"uri": f"fd:{NAME}"}, lambda: None)
 
@@ -47,8 +49,15 @@ class Colo:
         """Have the guest's memory come from there."""
         self.secondary = True
         self._channel = channel
+        self._secretly("server")
         self.monitor.give(sock.fileno(), NAME)
         self._do("migrate-incoming", {"uri": f"fd:{NAME}"}, lambda: None)
+
+    def _secretly(self, end: str) -> None:
+        """Have the connection be under TLS, if there are keys."""
+        if self._other is not None:
+            parameters = {"tls-creds": end, "tls-hostname": self._other}
+            self._do("migrate-set-parameters", parameters, lambda: None)
 
     def checkpoint(self) -> None:
         """Setting the delay, even to what it is, begins a checkpoint at once."""

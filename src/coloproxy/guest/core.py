@@ -35,7 +35,7 @@ from coloproxy.guest.monitor import Aio, Monitor
 from coloproxy.guest.path import Path
 from coloproxy.guest.states import Do, State
 from coloproxy.guest.stores import store
-from coloproxy.guest.tls import context
+from coloproxy.guest.tls import context, for_qemu
 from coloproxy.guest.wire import Wire
 from coloproxy.link.address import Address, parse_address
 from coloproxy.link.arena import Pool
@@ -64,6 +64,7 @@ class Core(abc.ABC):
         log.attach(self.loop)
         self._qemu = qemu.find(file.guest)
         self._environment = qemu.environment(file.guest, self._qemu, self.place)
+        self._secrets = secrets(file, host)
         self._store = store(file.lease, file.name, file.timing.lease / 1000)
         self._memory = Memory(self.place / "state.json")
         self._aio, self._jobs = Aio(self.loop), Jobs(self.loop)
@@ -163,7 +164,7 @@ class Core(abc.ABC):
 
     def _launch(self, incoming: str | None, then: Callable[[], None]) -> None:
         try:
-            command = qemu.command(self.file.guest, self._qemu, self.place, incoming)
+            command = qemu.command(self.file.guest, self._qemu, self.place, incoming, self._secrets)
             self._machine = Machine.start(command, self._environment, self.place, self.loop, self._machine_ended)
         except ColoproxyError as error:
             self.fire(E.BROKEN, str(error))
@@ -182,7 +183,7 @@ class Core(abc.ABC):
         self._monitor = Monitor(
             self._aio, parse_address(f"unix:{self.place / 'qmp'}"), self._qemu_says, ready, self._machine_ended
         )
-        self._colo = colo = Colo(self._monitor, self._qemu_refused)
+        self._colo = colo = Colo(self._monitor, self._qemu_refused, self.other if self._secrets else None)
 
     def _machine_ended(self) -> None:
         if self._machine is None:
@@ -281,6 +282,11 @@ class Core(abc.ABC):
 def secrecy(file: File, host: str, server: bool) -> ssl.SSLContext | None:
     """TLS, if the file names keys. Raises ColoproxyError if they are not good."""
     return context(Files(file.keys), host, file.other(host), server) if file.keys is not None else None
+
+
+def secrets(file: File, host: str) -> list[str]:
+    """QEMU's arguments for TLS, none if the file names no keys. Raises ColoproxyError if there can be none."""
+    return for_qemu(Files(file.keys), host, file.other(host), file.place(host)) if file.keys is not None else []
 
 
 def be_urgent() -> None:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -108,8 +108,11 @@ def memory(guest: Guest, accelerator: str) -> str:
     return f"{size}k"
 
 
-def command(guest: Guest, qemu: Qemu, place: Path, incoming: str | None) -> list[str]:
-    """QEMU's command line. place: a folder for its sockets and its console; incoming: where its memory comes from."""
+def command(
+    guest: Guest, qemu: Qemu, place: Path, incoming: str | None, secrets: Sequence[str] = ()
+) -> list[str]:  # fmt: skip
+    """QEMU's command line. place: a folder for its sockets and its console; incoming: where its memory comes from;
+    secrets: arguments for its keys."""
     boot = ["-drive", f"file={guest.disk},if=virtio,format=raw,readonly=on"] if guest.disk else []
     if guest.kernel:
         boot += ["-kernel", guest.kernel, *(["-initrd", guest.initrd] if guest.initrd else []), "-append", guest.append]
@@ -120,7 +123,7 @@ def command(guest: Guest, qemu: Qemu, place: Path, incoming: str | None) -> list
         "-serial", f"file:{place / 'console.log'}", "-qmp", f"unix:{place / 'qmp'},server=on,wait=off",
         "-netdev", f"stream,id=hn0,server=on,addr.type=unix,addr.path={place / 'guest'}",
         "-device", f"{guest.card},netdev=hn0,mac={guest.mac},romfile=",
-        *guest.extra, *(["-incoming", incoming] if incoming else []),
+        *secrets, *guest.extra, *(["-incoming", incoming] if incoming else []),
     ]  # fmt: skip
 
 

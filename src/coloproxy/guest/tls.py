@@ -1,4 +1,7 @@
-"""The agents' connection under TLS 1.3: each has a key of its own and trusts one certificate, the other's."""
+"""The connections between two hosts under TLS 1.3: each has a key of its own and trusts one certificate, the other's.
+
+That between the agents is ours, that between the QEMUs is QEMU's, which has the same keys.
+"""
 
 import os
 import socket
@@ -13,6 +16,8 @@ RECORD = 1 << 14  # bytes that one record carries at most (RFC 8446, 5.1)
 WRITE = 1 << 17  # bytes handed over in one go
 DAYS = 3650
 CURVE = "ec_paramgen_curve:prime256v1"
+ENDS = "server", "client"
+VERSIONS = "NORMAL:-VERS-ALL:+VERS-TLS1.3"  # a priority string of GnuTLS, QEMU's library
 
 
 def make_keys(folder: Path, hosts: list[str]) -> list[Path]:
@@ -51,6 +56,31 @@ def context(folder: Path, host: str, other: str, server: bool) -> ssl.SSLContext
             " (coloproxy guest keys makes them)."
         ) from None
     return made
+
+
+def for_qemu(folder: Path, host: str, other: str, place: Path) -> list[str]:
+    """QEMU's arguments for a host's end of connections, as `server` and as `client`: QEMU wants to find the keys of
+    context() under names of its own, in a folder that is made in `place`. Raises ColoproxyError if it cannot be.
+
+    No sanity-check: it asks that who signs be another than who is signed for, and here each signs for itself.
+    """
+    names = {"ca-cert": f"{other}.crt"}
+    for end in ENDS:
+        names |= {f"{end}-cert": f"{host}.crt", f"{end}-key": f"{host}.key"}
+    shown = place / "tls"
+    try:
+        shown.mkdir(exist_ok=True)
+        for name, key in names.items():
+            link = shown / f"{name}.pem"
+            link.unlink(missing_ok=True)
+            link.symlink_to((folder / key).resolve())
+    except OSError as error:
+        raise ColoproxyError(f"folder {shown}: {error.strerror}; it is for links to the keys.") from None
+    arguments = []
+    for end in ENDS:
+        arguments += ["-object", f"tls-creds-x509,id={end},dir={shown},endpoint={end},verify-peer=on,sanity-check=off,"
+                                 f"priority={VERSIONS}"]  # fmt: skip
+    return arguments
 
 
 class TlsSocket:
