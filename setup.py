@@ -6,7 +6,10 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 # Each module is plain Python that Cython compiles as it stands ("pure Python mode").
-COMPILED = ("coloproxy.compare.engine", "coloproxy.rewrite.engine", "coloproxy.link.burst", "coloproxy.link.framing")
+COMPILED = (
+    "coloproxy.compare.engine", "coloproxy.rewrite.engine", "coloproxy.link.burst", "coloproxy.link.framing",
+    "coloproxy.link.vhost.ring",
+)
 
 
 class OptionalBuildExt(build_ext):

@@ -15,6 +15,7 @@ COMPILED_MODULES = (
     "coloproxy.rewrite.engine",
     "coloproxy.link.burst",
     "coloproxy.link.framing",
+    "coloproxy.link.vhost.ring",
 )
 
 

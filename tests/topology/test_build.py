@@ -225,7 +225,7 @@ def test_frames_with_headers_may_not_come_to_a_port_without(
     [
         ({"a": 'socket = "unix:"'}, ("a -> b",), "port a: address 'unix:': the path is missing."),
         ({"a": 'tap = "x"\npacket = "y"'}, ("a -> b",),
-         "port a: tap and packet are given; give one of tap, packet, socket, capture."),
+         "port a: tap and packet are given; give one of tap, packet, socket, vhost_user, capture."),
         ({"a": 'socket = "unix:/x"', "b": 'socket = "unix:/x,server"'}, ("a -> b",),
          "ports a and b have one address, unix:/x,server; each needs its own."),
         ({"a": 'socket = "unix:/i"'}, ("a -> red -> b",),

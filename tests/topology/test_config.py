@@ -164,11 +164,11 @@ def test_what_a_file_may_not_say_is_named(text: str, sentence: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({}, "port x: none is given; give one of tap, packet, socket, capture."),
+        ({}, "port x: none is given; give one of tap, packet, socket, vhost_user, capture."),
         ({"tap": "a", "socket": "unix:/b"},
-         "port x: tap and socket are given; give one of tap, packet, socket, capture."),
+         "port x: tap and socket are given; give one of tap, packet, socket, vhost_user, capture."),
         ({"socket": "unix:/b", "netns": "n"}, "port x: netns is for tap and packet, not for socket."),
-        ({"packet": "a", "offload": False}, "port x: offload is for tap, not for packet."),
+        ({"packet": "a", "offload": False}, "port x: offload is for tap and vhost_user, not for packet."),
         ({"tap": "a", "vnet_hdr": True}, "port x: vnet_hdr is for socket, not for tap."),
         ({"capture": "a", "untaken": "drop"}, "port x: untaken is for socket, not for capture."),
         ({"tap": ""}, "port x: tap = '' is no device's name: 1 to 15 characters without blanks, / and %."),

@@ -215,7 +215,7 @@ def test_the_list_begins_with_the_twelve_original_events_and_adds_portable_ones(
     assert [spec.name for spec in specs[:12]] == ORIGINAL
     added = "".join(f"{spec}\n" for spec in specs[12:])
     assert parse(added, "t", strict=True) == specs[12:]
-    rooms = ("colo_compare_", "colo_proxy_", "colo_link_", "colo_rewrite_")
+    rooms = ("colo_compare_", "colo_proxy_", "colo_link_", "colo_rewrite_", "vhost_ring_")
     assert all(spec.name.startswith(rooms) for spec in specs[12:])
 
 

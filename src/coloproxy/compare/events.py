@@ -187,6 +187,17 @@ class Warned(msgspec.Struct, frozen=True, kw_only=True, tag="warning", tag_field
     text: str
 
 
+class GuestRingBroken(msgspec.Struct, frozen=True, kw_only=True, tag="guest_ring_broken", tag_field="event"):
+    """A guest's network driver did what it must not: this ring is left alone until the driver starts it anew. `unsaid`
+    warnings of this port were left out before, for they came too often."""
+
+    time: float
+    port: str
+    ring: str
+    text: str
+    unsaid: int = 0
+
+
 class Counts(msgspec.Struct, frozen=True):
     """Frames and their bytes (virtio-net headers included)."""
 
@@ -354,6 +365,7 @@ Event = (
     | FrameRefused
     | PeerConnected
     | PeerLost
+    | GuestRingBroken
     | Warned
     | State
     | Summary

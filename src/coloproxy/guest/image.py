@@ -2,10 +2,11 @@
 
 Its servers, all deterministic but one, so that two guests say the same:
 
-    port 80    HTTP: /block, a mebibyte, and /cgi-bin/blocks?N, N times that
+    port 80    HTTP: /block, a mebibyte; /cgi-bin/blocks?N, N times that; /cgi-bin/sum, the MD5 sum of what it is sent
     port 7001  echo
     port 7002  a counter: a line with the next number for each line
     port 7003  1000 characters drawn from its clock, which differ in two guests: every answer forces a checkpoint
+    port 7004  takes what is said, and says how many bytes that were
 
 The archive is of the kind "newc" (Linux, Documentation/driver-api/early-userspace/buffer-format.rst).
 """
@@ -33,7 +34,7 @@ DRIVERS = (
 )  # fmt: skip
 
 APPLETS = ("sh", "cat", "echo", "mount", "mkdir", "ip", "insmod", "httpd", "nc", "head", "sleep", "sysctl", "poweroff",
-           "dd", "seq", "sha512sum", "grep")  # fmt: skip
+           "dd", "seq", "sha512sum", "grep", "md5sum", "wc")  # fmt: skip
 
 # The console is not read: nobody types there.
 INIT = """\
@@ -50,12 +51,14 @@ httpd -h /www
 nc -ll -p 7001 -e /bin/cat &
 nc -ll -p 7002 -e /bin/counter &
 nc -ll -p 7003 -e /bin/random &
-for port in 0050 1B59 1B5A 1B5B; do
+nc -ll -p 7004 -e /bin/count &
+for port in 0050 1B59 1B5A 1B5B 1B5C; do
     until grep -q ":$port 0*:0000 0A" /proc/net/tcp /proc/net/tcp6; do sleep 0.1; done
 done
 echo {ready}
 while :; do sleep 1000; done
 """
+COUNT = "#!/bin/sh\nwc -c\n"
 COUNTER = "#!/bin/sh\nn=0\nwhile read -r line; do n=$((n + 1)); echo $n; done\n"
 # Copies draw the same numbers from /dev/urandom; but each has its own time, to the nanosecond.
 RANDOM = "#!/bin/sh\nread -r line\nfor n in $(seq 8); do sha512sum </proc/timer_list | head -c 125; done\n"
@@ -64,6 +67,8 @@ BLOCKS = """\
 printf "Content-Length: %d\\r\\n\\r\\n" $((QUERY_STRING << 20))
 for n in $(seq $QUERY_STRING); do cat /www/block; done
 """
+
+SUM = '#!/bin/sh\nprintf "\\r\\n"\nhead -c "$CONTENT_LENGTH" | md5sum\n'
 
 
 class Image(NamedTuple):
@@ -84,7 +89,8 @@ def build(folder: Path, address: str, route: str | None = None) -> Image:
             drivers=" ".join(Path(driver).name for driver in DRIVERS), address=address, ready=READY,
             route=f"ip route add default via {route}" if route else "",
         ),
-        "bin/counter": COUNTER, "bin/random": RANDOM, "www/cgi-bin/blocks": BLOCKS,
+        "bin/count": COUNT, "bin/counter": COUNTER, "bin/random": RANDOM, "www/cgi-bin/blocks": BLOCKS,
+        "www/cgi-bin/sum": SUM,
     }  # fmt: skip
     initrd = folder / "initrd.gz"
     with gzip.open(initrd, "wb", compresslevel=1) as archive:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from coloproxy.compare.events import Event
 from coloproxy.errors import ColoproxyError
-from coloproxy.link.address import parse_address
+from coloproxy.link.address import Address, parse_address
 from coloproxy.link.arena import Pool
 from coloproxy.link.clock import Clock
 from coloproxy.link.device import PacketPort, TapPort
@@ -16,6 +16,7 @@ from coloproxy.link.framed import FramedPort
 from coloproxy.link.loop import Loop
 from coloproxy.link.playback import CapturePort
 from coloproxy.link.port import Port
+from coloproxy.link.vhost.port import VhostPort
 from coloproxy.topology import config
 from coloproxy.topology.alter import Alter
 from coloproxy.topology.comparing import Comparing
@@ -68,10 +69,22 @@ class Factory:
             return PacketPort(name, settings.packet, settings.netns, *shared, self.pool)
         if settings.capture is not None:
             return CapturePort(name, Path(settings.capture), *shared)
+        if settings.vhost_user is not None:
+            address = self._address(name, settings.vhost_user)
+            if not address.path:
+                raise ColoproxyError(f"port {name}: vhost_user = '{address.text}': write unix:PATH, it shares memory.")
+            return VhostPort(name, address, *shared, self.pool, offload=settings.offload)
         return self.framed(name, settings.socket or "", settings)
 
     def framed(self, name: str, text: str, settings: config.PortConfig | config.Redirector) -> FramedPort:
         """A port on a socket. Raises ColoproxyError."""
+        return FramedPort(
+            name, self._address(name, text), self.loop, self.clock.now, self.report, self.pool,
+            vnet_hdr=settings.vnet_hdr, patient=settings.untaken == "wait",
+        )  # fmt: skip
+
+    def _address(self, name: str, text: str) -> Address:
+        """An address that no other port has. Raises ColoproxyError."""
         try:
             address = parse_address(text)
         except ColoproxyError as error:
@@ -79,10 +92,7 @@ class Factory:
         other = self._taken.setdefault(address.place, name)
         if other != name:
             raise ColoproxyError(f"ports {other} and {name} have one address, {text}; each needs its own.")
-        return FramedPort(
-            name, address, self.loop, self.clock.now, self.report, self.pool,
-            vnet_hdr=settings.vnet_hdr, patient=settings.untaken == "wait",
-        )  # fmt: skip
+        return address
 
     def element(self, name: str, settings: config.ElementConfig) -> Element:
         """An element of the file. Raises ColoproxyError."""

@@ -30,18 +30,19 @@ class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class PortConfig(Strict, frozen=True, kw_only=True):
-    """A port; one of tap, packet, socket and capture says of which kind.
+    """A port; one of tap, packet, socket, vhost_user and capture says of which kind.
 
     tap: name of a TAP device, made if it is not there. packet: name of a device for a packet socket. netns: the network
-    namespace that the device is in, by name or path. offload: let the device leave segmentation and checksums to
-    whoever receives. socket: an address for QEMU's framing. vnet_hdr: that framing has virtio-net headers; their
-    length, if frames are to leave with this one. untaken: what is done with frames that nobody takes.
-    capture: a file to play.
+    namespace that the device is in, by name or path. vhost_user: an address for a guest's network card. offload: let
+    the device, or the card, leave segmentation and checksums to whoever receives. socket: an address for QEMU's
+    framing. vnet_hdr: that framing has virtio-net headers; their length, if frames are to leave with this one.
+    untaken: what is done with frames that nobody takes. capture: a file to play.
     """
 
     tap: str | None = None
     packet: str | None = None
     socket: str | None = None
+    vhost_user: str | None = None
     capture: str | None = None
     netns: str | None = None
     offload: bool = True
@@ -170,8 +171,8 @@ class Topology(Strict, frozen=True, kw_only=True):
     trace_file: str | None = None
 
 
-KINDS = ("tap", "packet", "socket", "capture")
-ONLY = {"netns": ("tap", "packet"), "offload": ("tap",), "vnet_hdr": ("socket",), "untaken": ("socket",)}
+KINDS = ("tap", "packet", "socket", "vhost_user", "capture")
+ONLY = {"netns": ("tap", "packet"), "offload": ("tap", "vhost_user"), "vnet_hdr": ("socket",), "untaken": ("socket",)}
 PLAIN = PortConfig()
 
 
