@@ -1,4 +1,4 @@
-"""A real guest whose card is a port of `coloproxy run`: every byte, whatever its driver accepts; what goes and comes."""
+"""A real guest whose card is a port of `coloproxy run`: every byte, whatever its driver takes; what comes and goes."""
 
 import os
 import random
