@@ -41,6 +41,7 @@ def test_a_file_that_is_right_is_read(tmp_path: Path) -> None:
         ('memory = "128M"', 'memory = "128"', "guest: memory = '128' is no good: write a string such as 512M."),
         ('kernel = "k"\n', "", "guest: give one of kernel and disk"),
         ('kernel = "k"', 'kernel = "k"\ndisk = "d"', "guest: give one of kernel and disk"),
+        ('kernel = "k"', 'kernel = "k"\ncard = "e1000"\nnetwork = "vhost-user"', "for virtio-net cards, not for e1000"),
         ('[host.b]\naddress = "192.0.2.2"\ntap = "t0"\n', "", ": write a table, 2 or more."),
         ('tap = "t0"\n[host.b]', 'tap = "a/b"\n[host.b]', "host a: tap = 'a/b' is no device's name"),
         ('folder = "/run/web"', 'folder = "/run/web"\ntiming = { margin = 3000 }', "margin must be less than lease"),

@@ -27,7 +27,8 @@ class Pair:
     default, for machines that do much else at once."""
 
     def __init__(
-        self, folder: Path, number: int = 1, lease: str | None = None, extra: str = "", misses: int = 20
+        self, folder: Path, number: int = 1, lease: str | None = None, extra: str = "", misses: int = 20,
+        network: str = "stream",
     ) -> None:
         self.name = f"cptest{number}"
         self.address = f"10.177.{number}.1"
@@ -47,6 +48,7 @@ append = "console=ttyS0 quiet panic=1"
 memory = "160M"
 mac = "52:54:00:01:77:{number:02x}"
 accelerator = "tcg"
+network = "{network}"
 [here]
 address = "10.177.{number}.2/24"
 [timing]

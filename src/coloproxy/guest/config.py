@@ -16,7 +16,8 @@ Mac = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$
 
 class Guest(Strict, frozen=True, kw_only=True):
     """What QEMU runs. kernel, initrd, append: started directly; disk: an image that is only read. accelerator: auto
-    takes KVM if it runs a guest here. environment: variables for QEMU."""
+    takes KVM if it runs a guest here. network: how frames come out of QEMU and into it. environment: variables for
+    QEMU."""
 
     memory: Size
     mac: Mac
@@ -26,6 +27,7 @@ class Guest(Strict, frozen=True, kw_only=True):
     disk: str | None = None
     cpus: Annotated[int, msgspec.Meta(ge=1, le=255)] = 1
     card: str = "virtio-net-pci"
+    network: Literal["stream", "vhost-user"] = "stream"
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     qemu: str = "qemu-system-x86_64"
     extra: list[str] = []
@@ -105,6 +107,8 @@ def _check(file: File, where: str) -> None:
     """Raises ColoproxyError for what fits no machine."""
     if (file.guest.kernel is None) == (file.guest.disk is None):
         raise ColoproxyError(f"{where}: guest: give one of kernel and disk.")
+    if file.guest.network == "vhost-user" and not file.guest.card.startswith("virtio-net-"):
+        raise ColoproxyError(f"{where}: guest: vhost-user is for virtio-net cards, not for {file.guest.card}.")
     for name, host in file.host.items():
         if not DEVICE.fullmatch(host.tap):
             raise ColoproxyError(f"{where}: host {name}: tap = {host.tap!r} is no device's name.")

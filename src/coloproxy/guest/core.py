@@ -70,7 +70,8 @@ class Core(abc.ABC):
         self._aio, self._jobs = Aio(self.loop), Jobs(self.loop)
         there = meeting(file, host)
         self._wire = Wire(
-            there, self.loop, self.clock.now, self._report, pool, secrecy(file, host, there.server)
+            there, self.loop, self.clock.now, self._report, pool, secrecy(file, host, there.server),
+            headers=file.guest.network == "vhost-user",
         )  # fmt: skip
         self.path = Path(file, host, self.loop, self.clock, pool, self._report, self._wire)
         self._works = Works(self.path.pieces, self.loop, self.clock, pool)
@@ -177,8 +178,12 @@ class Core(abc.ABC):
 
         def ready() -> None:
             self._answered = time.monotonic()
-            self.path.guest.connect()
+            if not self.path.guest.early:
+                self.path.guest.connect()
             colo.prepare(then)
+
+        if self.path.guest.early:
+            self.path.guest.connect()
 
         self._monitor = Monitor(
             self._aio, parse_address(f"unix:{self.place / 'qmp'}"), self._qemu_says, ready, self._machine_ended

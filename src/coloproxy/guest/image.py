@@ -6,7 +6,9 @@ Its servers, all deterministic but one, so that two guests say the same:
     port 7001  echo
     port 7002  a counter: a line with the next number for each line
     port 7003  1000 characters drawn from its clock, which differ in two guests: every answer forces a checkpoint
-    port 7004  takes what is said, and says how many bytes that were
+    port 7004  takes what is said, and says how many blocks of 64 KiB that were, as dd does
+    port 7005  echoes, but hears nothing before /cgi-bin/listen was asked for
+    port 7006  HTTP: /N, N mebibytes, as fast as one process can
 
 The archive is of the kind "newc" (Linux, Documentation/driver-api/early-userspace/buffer-format.rst).
 """
@@ -34,7 +36,7 @@ DRIVERS = (
 )  # fmt: skip
 
 APPLETS = ("sh", "cat", "echo", "mount", "mkdir", "ip", "insmod", "httpd", "nc", "head", "sleep", "sysctl", "poweroff",
-           "dd", "seq", "sha512sum", "grep", "md5sum", "wc")  # fmt: skip
+           "dd", "seq", "sha512sum", "grep", "md5sum")  # fmt: skip
 
 # The console is not read: nobody types there.
 INIT = """\
@@ -52,13 +54,26 @@ nc -ll -p 7001 -e /bin/cat &
 nc -ll -p 7002 -e /bin/counter &
 nc -ll -p 7003 -e /bin/random &
 nc -ll -p 7004 -e /bin/count &
-for port in 0050 1B59 1B5A 1B5B 1B5C; do
+nc -ll -p 7005 -e /bin/late &
+nc -ll -p 7006 -e /bin/source &
+for port in 0050 1B59 1B5A 1B5B 1B5C 1B5D 1B5E; do
     until grep -q ":$port 0*:0000 0A" /proc/net/tcp /proc/net/tcp6; do sleep 0.1; done
 done
 echo {ready}
 while :; do sleep 1000; done
 """
-COUNT = "#!/bin/sh\nwc -c\n"
+LATE = "#!/bin/sh\nuntil [ -e /tmp/listen ]; do sleep 0.1; done\nexec cat\n"
+LISTEN = '#!/bin/sh\n: >/tmp/listen\nprintf "\\r\\n"\n'
+SOURCE = """\
+#!/bin/sh
+read -r _ path _
+while read -r line && [ ${#line} -gt 1 ]; do :; done
+n=${path#/}
+printf "HTTP/1.0 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" $((n << 20))
+for i in $(seq $n); do set -- "$@" /www/block; done
+exec cat "$@"
+"""
+COUNT = "#!/bin/sh\nexec dd of=/dev/null bs=65536 iflag=fullblock 2>&1\n"
 COUNTER = "#!/bin/sh\nn=0\nwhile read -r line; do n=$((n + 1)); echo $n; done\n"
 # Copies draw the same numbers from /dev/urandom; but each has its own time, to the nanosecond.
 RANDOM = "#!/bin/sh\nread -r line\nfor n in $(seq 8); do sha512sum </proc/timer_list | head -c 125; done\n"
@@ -89,8 +104,8 @@ def build(folder: Path, address: str, route: str | None = None) -> Image:
             drivers=" ".join(Path(driver).name for driver in DRIVERS), address=address, ready=READY,
             route=f"ip route add default via {route}" if route else "",
         ),
-        "bin/count": COUNT, "bin/counter": COUNTER, "bin/random": RANDOM, "www/cgi-bin/blocks": BLOCKS,
-        "www/cgi-bin/sum": SUM,
+        "bin/count": COUNT, "bin/counter": COUNTER, "bin/random": RANDOM, "bin/late": LATE, "bin/source": SOURCE,
+        "www/cgi-bin/blocks": BLOCKS, "www/cgi-bin/sum": SUM, "www/cgi-bin/listen": LISTEN,
     }  # fmt: skip
     initrd = folder / "initrd.gz"
     with gzip.open(initrd, "wb", compresslevel=1) as archive:

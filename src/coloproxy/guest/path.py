@@ -18,7 +18,7 @@ from coloproxy.compare.comparator import Comparator
 from coloproxy.compare.events import Event
 from coloproxy.guest.config import File
 from coloproxy.guest.elements import Gate, Junction, Listener, Mouth
-from coloproxy.guest.socket import GuestPort
+from coloproxy.guest.socket import GuestCard, GuestPort
 from coloproxy.guest.wire import Wire
 from coloproxy.link.address import Address
 from coloproxy.link.arena import Pool
@@ -60,12 +60,14 @@ class Path:
     ) -> None:  # fmt: skip
         self._clock = clock
         socket = file.place(host) / "guest"
-        self.guest = GuestPort(
-            "guest", Address(f"unix:{socket}", False, path=str(socket)), loop, clock.now, report, pool,
-            vnet_hdr=False, patient=False,
-        )  # fmt: skip
-        tap = file.host[host].tap
-        self.network = TapPort("network", tap, None, loop, clock.now, report, pool, offload=False)
+        address, shared = Address(f"unix:{socket}", False, path=str(socket)), (loop, clock.now, report, pool)
+        card = file.guest.network == "vhost-user"
+        self.guest: GuestCard | GuestPort
+        if card:
+            self.guest = GuestCard("guest", address, *shared)
+        else:
+            self.guest = GuestPort("guest", address, *shared, vnet_hdr=False, patient=False)
+        self.network = TapPort("network", file.host[host].tap, None, *shared, offload=card)
         settings = config.ComparatorElement(retry_after=file.timing.checkpoint)
         self._compare = Comparing("compare", settings, clock, report, loop)
         self._rewriting = Rewriting("rewriter", config.Rewriter(), clock, report)

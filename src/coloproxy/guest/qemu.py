@@ -121,9 +121,22 @@ def command(
         "-cpu", "host" if qemu.accelerator == "kvm" else "qemu64", "-smp", str(guest.cpus),
         "-m", memory(guest, qemu.accelerator), "-nodefaults", "-display", "none", *boot,
         "-serial", f"file:{place / 'console.log'}", "-qmp", f"unix:{place / 'qmp'},server=on,wait=off",
-        "-netdev", f"stream,id=hn0,server=on,addr.type=unix,addr.path={place / 'guest'}",
-        "-device", f"{guest.card},netdev=hn0,mac={guest.mac},romfile=",
+        *network(guest, qemu, place),
         *secrets, *guest.extra, *(["-incoming", incoming] if incoming else []),
+    ]  # fmt: skip
+
+
+def network(guest: Guest, qemu: Qemu, place: Path) -> list[str]:
+    """The guest's card, and what is behind it."""
+    card = f"{guest.card},netdev=hn0,mac={guest.mac},romfile="
+    if guest.network == "stream":
+        return ["-netdev", f"stream,id=hn0,server=on,addr.type=unix,addr.path={place / 'guest'}", "-device", card]
+    memory_file = f"memory-backend-memfd,id=mem,size={memory(guest, qemu.accelerator)},share=on"
+    return [
+        "-object", memory_file, "-machine", "memory-backend=mem",
+        "-chardev", f"socket,id=card,path={place / 'guest'},server=on,wait=off",
+        "-netdev", "vhost-user,id=hn0,chardev=card,vhostforce=on",
+        "-device", card + (",vectors=0" if qemu.accelerator == "tcg" else ""),  # MSI-X is QEMU's end there
     ]  # fmt: skip
 
 

@@ -1,11 +1,25 @@
-"""The socket of a guest's network card: a port whose other end comes and goes with QEMU."""
+"""A guest's network card as a port: its other end comes and goes with QEMU."""
+
+from collections.abc import Callable
+from typing import Any
 
 from coloproxy.link.endpoint import Endpoint
 from coloproxy.link.framed import FramedPort
+from coloproxy.link.loop import Loop
+from coloproxy.link.vhost.port import VhostPort
 
 
-class GuestPort(FramedPort):
-    """Connected when told to be, so that no time is lost on attempts while there is no QEMU."""
+class OnDemand:
+    """A port that is connected when told to be, so that no time is lost on attempts while there is no QEMU. `early`:
+    before QEMU answers on its monitor, for it waits for us."""
+
+    early = False
+    name: str
+    connected: Any
+    _endpoint: Endpoint
+    _loop: Loop
+    _connected: Callable[[Endpoint], None]
+    _lost: Callable[[str], None]
 
     def open(self) -> None:
         """Wait to be told."""
@@ -21,3 +35,13 @@ class GuestPort(FramedPort):
         if self.connected:
             self._lost("its QEMU is ended")
         self._endpoint.close()
+
+
+class GuestPort(OnDemand, FramedPort):
+    """Over QEMU's framing."""
+
+
+class GuestCard(OnDemand, VhostPort):
+    """Through shared memory."""
+
+    early = True

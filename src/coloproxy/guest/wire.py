@@ -1,7 +1,7 @@
 """The agents' connection: frames in QEMU's framing, and messages between them, in order with the frames.
 
-The framing has a second word for the length of a virtio-net header. A message is a frame that is all header, and
-guests' frames have none: so one connection carries both, and a message says something about what is in front of it.
+The framing has a second word for the length of a virtio-net header. A message is a frame that is all header, and no
+frame of a guest's is: so one connection carries both, and a message says something about what is in front of it.
 """
 
 import socket
@@ -27,16 +27,17 @@ SHAKING = 2.0  # seconds for both to show who they are
 
 
 class Wire(FramedPort):
-    """`heard(message)` is told what the peer says; `met()` and `lost_peer()` that it came and went. `last`: when
-    something came last, by the monotonic clock."""
+    """headers: guests' frames have virtio-net headers, which they keep. `heard(message)` is told what the peer says;
+    `met()` and `lost_peer()` that it came and went. `last`: when something came last, by the monotonic clock."""
 
     def __init__(
         self, address: Address, loop: Loop, clock: Callable[[], float], report: Callable[[Event], None], pool: Pool,
-        tls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext | None = None, *, headers: bool = False,
     ) -> None:  # fmt: skip
         super().__init__("peer", address, loop, clock, report, pool, vnet_hdr=True, patient=False)
         self._tls = tls
-        self.plain = True  # what has a header is no frame of a guest's
+        self._headers = headers
+        self.plain = not headers
         self.heard: Callable[[messages.Any], None]
         self.met: Callable[[], None]
         self.lost_peer: Callable[[str], None]
@@ -56,7 +57,9 @@ class Wire(FramedPort):
             self._lost(why)
 
     def outputs(self, outputs: list[Output], now: float) -> None:
-        super().outputs([(buf, start + vnet, end, 0, lease) for buf, start, end, vnet, lease in outputs], now)
+        if not self._headers:
+            outputs = [(buf, start + vnet, end, 0, lease) for buf, start, end, vnet, lease in outputs]
+        super().outputs(outputs, now)
 
     def batch(self, batch: Batch, now: float) -> None:
         self.outputs([(batch.buf, start, end, vnet, batch.lease) for start, end, vnet in frames_of(batch)], now)
@@ -118,13 +121,13 @@ class Wire(FramedPort):
         self.lost_peer(reason)
 
     def _take(self, batch: Batch) -> None:
-        if not any(batch.index[2 : 3 * batch.count : 3]):
+        if not any(vnet_len == end - start for start, end, vnet_len in frames_of(batch)):
             super()._take(batch)
             return
         frames = Frames(batch.buf, batch.lease)
         for start, end, vnet_len in frames_of(batch):
-            if not vnet_len:
-                frames.add(start, end, 0)
+            if vnet_len != end - start:
+                frames.add(start, end, vnet_len)
                 continue
             if frames.count:
                 super()._take(frames)

@@ -1,0 +1,169 @@
+"""A real pair with the guest's card in shared memory: checkpoints under load, what is written past QEMU, failover."""
+
+import os
+import signal
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from coloproxy.guest.image import block
+from support.pair import PROTECTED, Pair, running, talking
+
+pytestmark = [pytest.mark.qemu, pytest.mark.root, pytest.mark.timeout(180)]
+
+LATE = 7005
+ROUNDS = 3
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    with running(tmp_path_factory.mktemp("pair"), network="vhost-user") as made:
+        yield made
+
+
+@pytest.fixture
+def protected(pair: Pair) -> Pair:
+    secure(pair)
+    return pair
+
+
+def secure(pair: Pair) -> None:
+    """Whatever was broken is mended."""
+    for host in pair.file.host:
+        if not pair.quietly(host):
+            pair.revive_host(host)
+    pair.wait(lambda: "" not in [pair.quietly(host) for host in pair.file.host])
+    primary = pair.primary()
+    if pair.state(primary) not in PROTECTED:
+        pair.wait(lambda: pair.ask(primary)["peer"] in ("waiting", "failed"))
+        pair.command("protect")
+    pair.wait_state(pair.file.other(primary), "standby")
+
+
+class Download(threading.Thread):
+    """Mebibytes over HTTP, looked at as they come."""
+
+    def __init__(self, address: str, count: int) -> None:
+        super().__init__(daemon=True)
+        self._url, self._count = f"http://{address}/cgi-bin/blocks?{count}", count
+        self.right: bool | None = None
+        self.start()
+
+    def run(self) -> None:
+        with urllib.request.urlopen(self._url, timeout=60) as answer:
+            self.right = answer.read() == block() * self._count
+
+
+def test_checkpoints_under_load_leave_every_byte_right(protected: Pair) -> None:
+    primary = protected.primary()
+    before = protected.ask(primary)
+    with talking(protected) as talk:
+        download = Download(protected.address, 60)
+        while download.is_alive():
+            protected.ask(primary, "checkpoint")
+            time.sleep(0.1)
+        assert download.right, protected.story()
+        talk.goes_on(protected, 20)
+    after = protected.ask(primary)
+    assert after["checkpoints"] - before["checkpoints"] >= 5
+    assert after["verified_bytes"] - before["verified_bytes"] > 1 << 20  # a checkpoint lets go what it finds
+
+
+def test_failovers_under_load(protected: Pair) -> None:
+    with talking(protected) as talk:
+        for _ in range(ROUNDS):
+            secure(protected)
+            primary = protected.primary()
+            survivor = protected.file.other(primary)
+            download = Download(protected.address, 20)
+            talk.goes_on(protected, 10)
+            protected.kill_host(primary)
+            protected.wait_state(survivor, "alone")
+            talk.goes_on(protected, 20)
+            download.join(60)
+            assert download.right, protected.story()
+
+
+def test_the_secondary_dies_and_the_primary_goes_on(protected: Pair) -> None:
+    primary = protected.primary()
+    with talking(protected) as talk:
+        os.kill(protected.qemu(protected.file.other(primary)), signal.SIGKILL)
+        protected.wait_state(primary, "alone")
+        talk.goes_on(protected, 20)
+
+
+def test_a_guest_outlives_its_agent_and_one_that_stands_still(protected: Pair) -> None:
+    primary = protected.primary()
+    with talking(protected) as talk:
+        os.kill(protected.qemu(protected.file.other(primary)), signal.SIGKILL)
+        protected.wait_state(primary, "alone")
+        qemu = protected.qemu(primary)
+        os.kill(protected.agent_pid(primary), signal.SIGKILL)
+        protected.agent(primary)
+        protected.wait_state(primary, "alone")
+        assert protected.qemu(primary) == qemu
+        talk.goes_on(protected, 20)
+        agent = protected.agent_pid(primary)
+        os.kill(agent, signal.SIGSTOP)
+        time.sleep(0.5)
+        os.kill(agent, signal.SIGCONT)
+        talk.goes_on(protected, 20)
+
+
+# What is written into the guest's memory past QEMU
+
+FORGETFUL = """
+import sys
+from importlib.abc import MetaPathFinder
+class Finder(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "coloproxy.link.vhost.port":
+            from coloproxy.link.vhost.device import Device
+            tell = Device._tell
+            def forget(self, queue):
+                tell(self, queue)
+                queue.ring.logging = False
+            Device._tell = forget
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def unread(pair: Pair) -> bytes | None:
+    """What the guest has of 40,000 bytes that came during the first copy of its memory and were not read before the
+    secondary took over; None if it says nothing."""
+    primary, data = "a", os.urandom(40_000)
+    with socket.create_connection((pair.address, LATE), 10) as sock:
+        sock.settimeout(10)
+        pair.ask(primary, "protect")
+        pair.wait(lambda: pair.ask(primary)["copy"] is not None)
+        for at in range(0, len(data), 1000):
+            sock.sendall(data[at : at + 1000])
+            time.sleep(0.005)
+        try:
+            pair.wait_state(primary, *PROTECTED)
+            pair.kill_host(primary)
+            pair.wait_state("b", "alone")
+            urllib.request.urlopen(f"http://{pair.address}/cgi-bin/listen", timeout=10).close()
+            got = b""
+            while len(got) < len(data) and (part := sock.recv(65536)):
+                got += part
+        except OSError:
+            return None
+    return bytes(a ^ b for a, b in zip(got, data))
+
+
+def test_what_came_during_the_first_copy_is_there_after_a_failover(tmp_path: Path) -> None:
+    with running(tmp_path, protect=False, network="vhost-user") as pair:
+        assert unread(pair) == bytes(40_000)
+
+
+def test_that_this_would_be_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text(FORGETFUL)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with running(tmp_path, protect=False, network="vhost-user") as pair:
+        assert unread(pair) != bytes(40_000)
