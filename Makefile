@@ -57,6 +57,7 @@ soak: $(BIN)/.test
 	COLOPROXY_RUNS=$(RUNS) COLOPROXY_SEED=$(SEED) HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest --timeout 0 tests/compare tests/qemu
 	$(BIN)/python bench/soak.py
 	$(BIN)/python bench/guest.py rounds kill cut --rounds 20 --kills 50 --cuts 200 --seed $(SEED)
+	$(BIN)/python bench/guest.py rounds kill --rounds 20 --kills 20 --network vhost-user --seed $(SEED)
 
 docs: $(BIN)/.lint
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

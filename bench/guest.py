@@ -218,6 +218,7 @@ def main() -> None:
     parser.add_argument("--cuts", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=int, default=20, help="of idleness and of load")
+    parser.add_argument("--network", choices=["stream", "vhost-user"], default="stream", help="of the guest")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keys", action="store_true", help="all between the hosts under TLS")
     arguments = parser.parse_args()
@@ -227,7 +228,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="coloproxy-guest-") as folder:
         make_keys(Path(folder, "keys"), ["a", "b"])
         keys = f'keys = "{folder}/keys"' if arguments.keys else ""
-        with running(Path(folder), extra=keys, misses=5) as pair:
+        with running(Path(folder), extra=keys, misses=5, network=arguments.network) as pair:
             for part in arguments.parts:
                 PARTS[part](pair, arguments)
 

@@ -133,10 +133,20 @@ sys.meta_path.insert(0, Finder())
 """
 
 
+def reached(pair: Pair) -> bool:
+    """Whether the network leads to the guest by now."""
+    try:
+        urllib.request.urlopen(f"http://{pair.address}/block", timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
 def unread(pair: Pair) -> bytes | None:
     """What the guest has of 40,000 bytes that came during the first copy of its memory and were not read before the
     secondary took over; None if it says nothing."""
     primary, data = "a", os.urandom(40_000)
+    pair.wait(lambda: reached(pair))
     with socket.create_connection((pair.address, LATE), 10) as sock:
         sock.settimeout(10)
         pair.ask(primary, "protect")

@@ -216,12 +216,12 @@ class VhostPort(Port):
         came = bool(burst.count or ring.refused)
         if came:
             self._call(TRANSMIT, ring)
-        if not ring.waiting():
-            self._rest(ring)
         if burst.count:
             self.received.add(burst.count, burst.size)
             self.hand_on(burst, burst.size, self._clock())
         burst.buf = burst.lease = None
+        if not ring.waiting():
+            self._rest(ring)
         return came
 
     def _rest(self, ring: Ring) -> None:
