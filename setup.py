@@ -7,8 +7,8 @@ from setuptools.command.build_ext import build_ext
 
 # Each module is plain Python that Cython compiles as it stands ("pure Python mode").
 COMPILED = (
-    "coloproxy.compare.engine", "coloproxy.rewrite.engine", "coloproxy.link.burst", "coloproxy.link.framing",
-    "coloproxy.link.vhost.ring",
+    "coloproxy.compare.engine", "coloproxy.rewrite.engine", "coloproxy.link.burst", "coloproxy.link.coalesce",
+    "coloproxy.link.framing", "coloproxy.link.vhost.ring",
 )
 
 

@@ -14,6 +14,7 @@ COMPILED_MODULES = (
     "coloproxy.compare.engine",
     "coloproxy.rewrite.engine",
     "coloproxy.link.burst",
+    "coloproxy.link.coalesce",
     "coloproxy.link.framing",
     "coloproxy.link.vhost.ring",
 )

@@ -473,3 +473,27 @@ def test_a_namespace_may_be_named_by_its_path(space: Callable[[], Namespace]) ->
     assert "e0" in there.ip("link show")
     assert os.readlink("/proc/self/ns/net") == here
     bench.close()
+
+
+def test_segments_that_were_merged_come_out_of_another_device_as_they_were(space: Callable[[], Namespace]) -> None:
+    there = space()
+    for command in ("link add br0 type bridge", "link set br0 up"):
+        there.ip(command)
+    benches = []
+    for device in ("e0", "e1"):
+        there.tap(device)
+        there.ip(f"link set {device} master br0")
+        benches.append(Bench(TapPort, device, there.name, offload=False).open())
+        there.until_up(device)
+    data = bytes(range(250)) * 4
+    sent = [
+        frames.tcp(data, seq=1 + 1000 * number, ident=9 + number, options=frames.timestamp(3, 4))
+        for number in range(30)
+    ]
+    try:
+        benches[0].send(*sent, vnet=0)
+        came = benches[1].frames(30)
+        assert came == [EMPTY + frame for frame in sent]
+    finally:
+        for bench in benches:
+            bench.close()

@@ -95,6 +95,9 @@ bridge = "br0"
     def end(self) -> None:
         here.remove(self.file)
 
+    def connect(self, port: int) -> socket.socket:
+        return socket.create_connection((self.address, port), 20)
+
     # What is said and seen
 
     def ask(self, host: str, command: str = "status") -> Status:

@@ -48,6 +48,7 @@ from coloproxy.topology.works import Works
 
 E = table.Event
 URGENT = -10  # niceness
+PAUSE = 0.0006  # seconds between turns under load: guests send frame by frame, and need the processors themselves
 
 
 class Core(abc.ABC):
@@ -74,7 +75,7 @@ class Core(abc.ABC):
             headers=file.guest.network == "vhost-user",
         )  # fmt: skip
         self.path = Path(file, host, self.loop, self.clock, pool, self._report, self._wire)
-        self._works = Works(self.path.pieces, self.loop, self.clock, pool)
+        self._works = Works(self.path.pieces, self.loop, self.clock, pool, PAUSE)
         self._plug = Plug(file.host[host].tap, file.host[host].bridge)
         control = Control(f"unix:{self.place / 'control'}", self.loop, self._commands())
         self._control = control

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 
 from coloproxy.compare.comparator import Batch, Output
-from coloproxy.link.flow import Take, frames_of
+from coloproxy.link.flow import Sink, Take, frames_of
 from coloproxy.topology.element import Element
 from coloproxy.topology.wires import IN, OUT, Shape
 
@@ -96,14 +96,20 @@ class Mouth(Element):
         self.until = -math.inf
         self._dropped = 0
 
-    def inlets(self) -> Mapping[str, Take]:
-        return {IN: self._take}
+    def inlet(self, channel: str) -> Sink:
+        return self
 
-    def _take(self, batch: Batch, now: float) -> None:
+    def batch(self, batch: Batch, now: float) -> None:
         if time.monotonic() < self.until:
             self.outs[OUT].batch(batch, now)
         else:
             self._dropped += batch.count
+
+    def outputs(self, outputs: list[Output], now: float) -> None:
+        if time.monotonic() < self.until:
+            self.outs[OUT].outputs(outputs, now)
+        else:
+            self._dropped += len(outputs)
 
     def counters(self) -> dict[str, int]:
         return {"dropped": self._dropped}

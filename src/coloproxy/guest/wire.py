@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from coloproxy.compare.comparator import Batch, Output
+from coloproxy.compare.comparator import Batch
 from coloproxy.compare.events import Event
 from coloproxy.guest import messages
 from coloproxy.guest.tls import TlsSocket
@@ -36,8 +36,7 @@ class Wire(FramedPort):
     ) -> None:  # fmt: skip
         super().__init__("peer", address, loop, clock, report, pool, vnet_hdr=True, patient=False)
         self._tls = tls
-        self._headers = headers
-        self.plain = not headers
+        self.plain = self._bare = not headers
         self.heard: Callable[[messages.Any], None]
         self.met: Callable[[], None]
         self.lost_peer: Callable[[str], None]
@@ -55,14 +54,6 @@ class Wire(FramedPort):
         """The peer counts as gone; another may come."""
         if self.connected:
             self._lost(why)
-
-    def outputs(self, outputs: list[Output], now: float) -> None:
-        if not self._headers:
-            outputs = [(buf, start + vnet, end, 0, lease) for buf, start, end, vnet, lease in outputs]
-        super().outputs(outputs, now)
-
-    def batch(self, batch: Batch, now: float) -> None:
-        self.outputs([(batch.buf, start, end, vnet, batch.lease) for start, end, vnet in frames_of(batch)], now)
 
     def read(self) -> bool:
         came = super().read()
@@ -121,7 +112,8 @@ class Wire(FramedPort):
         self.lost_peer(reason)
 
     def _take(self, batch: Batch) -> None:
-        if not any(vnet_len == end - start for start, end, vnet_len in frames_of(batch)):
+        index = batch.index[: 3 * batch.count]
+        if not any(index[2::3]) or not any(end - start == vnet for start, end, vnet in frames_of(batch)):
             super()._take(batch)
             return
         frames = Frames(batch.buf, batch.lease)

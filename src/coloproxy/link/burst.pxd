@@ -1,4 +1,4 @@
 # The C names that burst.py uses; everything else is in burst.py, which also runs without this file.
 
 from libc.errno cimport errno
-from posix.unistd cimport read, write
+from posix.unistd cimport read

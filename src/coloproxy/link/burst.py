@@ -1,4 +1,4 @@
-"""Frames read from a device and written to one, many in a row: a system call each, and nothing else.
+"""Frames read from a device, many in a row: a system call each, and nothing else.
 
 Like the engine, this file is plain Python that Cython compiles as it stands.
 """
@@ -14,7 +14,6 @@ COMPILED: bool = cython.compiled
 BURST: int = 32  # frames read in one go, so that the other ports get their turn
 MOST = cython.declare(cython.Py_ssize_t, 32)
 AGAIN: int = codes.EAGAIN
-OTHER_HEADER: int = -1  # what stops a write: a frame whose virtio-net header has another length than the device's
 
 
 @cython.cclass
@@ -84,77 +83,3 @@ class Burst:
         except OSError as error:
             self.error = error.errno or 0
             return -1
-
-
-def write_batch(
-    fd: cython.int, buf: bytearray, index: cython.uint[::1], first: cython.Py_ssize_t, count: cython.Py_ssize_t,
-    vnet_len: cython.uint,
-) -> tuple:  # fmt: skip
-    """Write frames first..count of a batch; returns (how far that went, bytes written, why it ended there).
-
-    Why: 0, an errno, or OTHER_HEADER. Raises ValueError for a frame that is not within the buffer.
-    """
-    start: cython.Py_ssize_t
-    end: cython.Py_ssize_t
-    size: cython.Py_ssize_t = 0
-    error: cython.int = 0
-    room: cython.Py_ssize_t = len(buf)
-    while first < count:
-        start = index[3 * first]
-        end = index[3 * first + 1]
-        if not 0 <= start < end <= room:
-            raise ValueError("frame outside its buffer")
-        if index[3 * first + 2] != vnet_len:
-            return first, size, OTHER_HEADER
-        error = write_one(fd, buf, start, end)
-        if error:
-            break
-        size += end - start
-        first += 1
-    return first, size, error
-
-
-def write_outputs(fd: cython.int, outputs: list, first: cython.Py_ssize_t, vnet_len: cython.longlong) -> tuple:
-    """Write a comparator's outputs from number `first` on, single frames; returns as `write_batch` does."""
-    start: cython.Py_ssize_t
-    end: cython.Py_ssize_t
-    header: cython.longlong
-    size: cython.Py_ssize_t = 0
-    error: cython.int = 0
-    count: cython.Py_ssize_t = len(outputs)
-    while first < count:
-        buf, start, end, header, _ = outputs[first]
-        if not 0 <= start < end <= len(buf):
-            raise ValueError("frame outside its buffer")
-        if header != vnet_len:
-            return first, size, OTHER_HEADER
-        error = write_one(fd, buf, start, end)
-        if error:
-            break
-        size += end - start
-        first += 1
-    return first, size, error
-
-
-@cython.cfunc
-@cython.exceptval(check=True)
-def write_one(fd: cython.int, buf: object, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.int:
-    """Write buf[start:end], which is within it; 0 or an errno."""
-    if cython.compiled:
-        if isinstance(buf, bytearray):
-            if write(  # noqa: F821
-                fd, cython.cast(cython.p_char, cython.cast(bytearray, buf)) + start, end - start
-            ) < 0:  # fmt: skip
-                return errno  # noqa: F821
-            return 0
-        if isinstance(buf, bytes):
-            if write(  # noqa: F821
-                fd, cython.cast(cython.p_char, cython.cast(bytes, buf)) + start, end - start
-            ) < 0:  # fmt: skip
-                return errno  # noqa: F821
-            return 0
-    try:
-        os.write(fd, memoryview(buf)[start:end])
-    except OSError as error:
-        return error.errno or codes.EIO
-    return 0

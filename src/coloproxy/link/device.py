@@ -20,7 +20,8 @@ from coloproxy.compare.comparator import Batch, Output
 from coloproxy.compare.events import Event
 from coloproxy.errors import ColoproxyError
 from coloproxy.link.arena import Arena, Pool
-from coloproxy.link.burst import BURST, Burst, write_batch, write_outputs
+from coloproxy.link.burst import BURST, Burst
+from coloproxy.link.coalesce import Writer
 from coloproxy.link.flow import resized
 from coloproxy.link.loop import READ, Loop
 from coloproxy.link.netns import inside
@@ -69,6 +70,7 @@ class DevicePort(Port):
         self._arena = Arena(pool)
         self._fd = -1
         self._burst = Burst()
+        self._writer = Writer()
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._give_up_at = 0.0
@@ -155,7 +157,7 @@ class DevicePort(Port):
         at, count = 0, batch.count
         while at < count:
             if not self._waiting:
-                done, size, why = write_batch(self._fd, batch.buf, batch.index, at, count, VNET_LEN)  # type: ignore[arg-type]
+                done, size, why = self._writer.batch(self._fd, batch.buf, batch.index, at, count)  # type: ignore[arg-type]
                 self._taken(done - at, size)
                 at = done
                 if not why:
@@ -168,7 +170,7 @@ class DevicePort(Port):
         at, count = 0, len(outputs)
         while at < count:
             if not self._waiting:
-                done, size, why = write_outputs(self._fd, outputs, at, VNET_LEN)
+                done, size, why = self._writer.outputs(self._fd, outputs, at)
                 self._taken(done - at, size)
                 at = done
                 if not why:

@@ -44,6 +44,7 @@ class FramedPort(Port):
         self._inbox = Inbox(self.vnet_hdr, pool, self._take)
         self._outbox = Outbox(self.vnet_hdr, pool)
         self._headroom = 8 if vnet_hdr else 4
+        self._bare = not vnet_hdr  # whether frames are sent without their virtio-net headers
         self._wanted = False
         self._blocked = False
 
@@ -120,15 +121,17 @@ class FramedPort(Port):
 
     def batch(self, batch: Batch, now: float) -> None:
         buf, lease, headroom = batch.buf, batch.lease, batch.headroom
-        if headroom == self._headroom and self._vnet_len is None and self._taking:  # as it came, framing and all
+        if self._vnet_len is not None or not self._taking:
+            self.outputs([(buf, start, end, vnet_len, lease) for start, end, vnet_len in frames_of(batch)], now)
+        elif headroom == self._headroom and not self._bare:  # as it came, framing and all
             start, end = batch.index[0] - headroom, batch.index[3 * batch.count - 2]
             self.sent.add(batch.count, end - start - headroom * batch.count)
             self._outbox.add([(buf, start, end, -1, lease)])
         else:
-            self.outputs([(buf, start, end, vnet_len, lease) for start, end, vnet_len in frames_of(batch)], now)
+            self.sent.add(batch.count, self._outbox.add_batch(batch, self._bare))
 
     def outputs(self, outputs: list[Output], now: float) -> None:
-        if not self.vnet_hdr:  # the header stays behind
+        if self._bare:
             outputs = [(buf, start + vnet_len, end, 0, lease) for buf, start, end, vnet_len, lease in outputs]
         elif self._vnet_len is not None:
             outputs = self._fitted(outputs, self._vnet_len)

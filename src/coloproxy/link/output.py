@@ -7,6 +7,7 @@ import socket
 from collections import deque
 from itertools import islice
 
+from coloproxy.compare.comparator import Batch
 from coloproxy.compare.comparator import Output as Released
 from coloproxy.link.arena import Pool
 from coloproxy.link.framing import Packer, boundary
@@ -29,6 +30,12 @@ class Outbox:
         """Put what was released in line."""
         self._packer.pack(released, self._pieces, True)
         self.pending += self._packer.size
+
+    def add_batch(self, batch: Batch, bare: bool) -> int:
+        """Put the frames of a batch in line, bare: without their virtio-net headers; how many bytes they have."""
+        size = self._packer.pack_batch(batch.buf, batch.index, batch.count, bare, self._pieces)  # type: ignore[arg-type]
+        self.pending += self._packer.size
+        return size
 
     def flush(self, sock: socket.socket) -> bool:
         """Write as much as the peer takes. False: it takes no more for now. Raises OSError when it is gone."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,18 +14,20 @@ from coloproxy.topology.build import Pieces
 from coloproxy.topology.comparing import Comparing
 from coloproxy.topology.element import Element
 
+MANY = 16  # frames in a turn after which it is worth waiting for more
 LENT = 64  # receive buffers in use at which what is held is copied out of them
 LAST_READS = 4  # reads of each port before a checkpoint is taken to be complete
 
 
 class Works:
-    """Turns the pieces of a topology, over and over."""
+    """Turns the pieces of a topology, over and over. pause: seconds to wait for more between turns under load."""
 
-    def __init__(self, pieces: Pieces, loop: Loop, clock: Clock, pool: Pool) -> None:
+    def __init__(self, pieces: Pieces, loop: Loop, clock: Clock, pool: Pool, pause: float = 0.0) -> None:
         self.pieces = pieces
         self._loop = loop
         self._clock = clock
         self._pool = pool
+        self._pause = pause
         self._compact_at = LENT
         elements, ports = pieces.elements, pieces.every_port
         # What a turn has to ask, and no more: most elements have nothing to say.
@@ -35,6 +38,8 @@ class Works:
             (port, reach.ports, [gate for element, channel in reach.inputs if (gate := element.gate(channel))])
             for port, reach in pieces.reaches
         ]
+        self._received = [port.received for port in ports]
+        self._came = 0
         self.comparing = [each for each in elements if isinstance(each, Comparing)]
 
     @contextlib.contextmanager
@@ -49,6 +54,8 @@ class Works:
 
     def turn(self) -> None:
         """Wait for something to do, and do it."""
+        if self._pause:
+            self._gather()
         dues = [each.deadline() for each in self._timed]
         due = min((when for when in dues if when is not None), default=math.inf)
         self._loop.turn(self._clock.monotonic(due), lambda: self._clock.woke(due))
@@ -61,6 +68,14 @@ class Works:
         if self._pool.lent > self._compact_at:
             self._compact()
         self.gate()
+
+    def _gather(self) -> None:
+        """Let more frames come before the next turn, if many came in the last one: a turn costs as much as dozens of
+        frames, and a processor that others wait for."""
+        came = sum([tally.frames for tally in self._received])
+        if came - self._came >= MANY:
+            time.sleep(self._pause)
+        self._came = came
 
     def pass_on(self, now: float) -> None:
         """Send on what was collected."""
