@@ -121,7 +121,7 @@ def test_every_type_of_element_is_in_the_test_above() -> None:
         (WIRES + '[port."a b"]', "file: port 'a b': a name is a letter, then letters, digits, _ and -."),
         (WIRES + "[port.1]", "file: port '1': a name is a letter, then letters, digits, _ and -."),
         (WIRES + "[port.a]\nwombat = 1", "file: port a: unknown key 'wombat'; known are tap, packet, socket,"
-         " capture, netns, offload, vnet_hdr, untaken."),
+         " vhost_user, capture, netns, offload, vnet_hdr, untaken."),
         (WIRES + "[port.a]\ntap = 1", "file: port a: tap = 1 is no good: write a string."),
         (WIRES + "[port.a]\nvnet_hdr = 11",
          "file: port a: vnet_hdr = 11 is no good: write true or false, or one of 10, 12, 20."),
