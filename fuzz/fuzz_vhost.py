@@ -64,7 +64,7 @@ class Play:
 
     def start(self) -> None:
         """As a driver that does right would have it."""
-        features = USUAL | messages.LOG_ALL * self.data.ConsumeBool()
+        features = USUAL | messages.LOG_ALL * self.data.ConsumeBool() | messages.EVENT_IDX * self.data.ConsumeBool()
         if self.data.ConsumeBool():
             features &= ~messages.MRG_RXBUF
         if self.data.ConsumeBool():

@@ -23,6 +23,7 @@ from coloproxy.link.vhost.port import SELDOM, STUCK, VhostPort
 from support.flow import Catch, batch
 from support.frames import tcp
 from support.vhost import (
+    EVENTS,
     HIGH,
     HIGH_SIZE,
     INDIRECT,
@@ -157,6 +158,38 @@ def test_a_driver_says_nothing_while_it_is_listened_to_anyway(bench: Bench) -> N
     bench.front.kick(TRANSMIT)
     bench.until(lambda: seen)
     assert not bench.tx.hushed
+
+
+def test_each_side_is_told_where_it_asked_to_be(bench: Bench) -> None:
+    bench.up(EVENTS)
+    assert bench.front.called(TRANSMIT), "what was used before may not have been told"
+    bench.tx.call_at(0)
+    for number in range(4):
+        assert bench.tx.kick_at() == number
+        bench.tx.send(HEADER + frame(60), BUFFERS + number * SIZE)
+        bench.front.kick(TRANSMIT)
+        bench.frames(1)
+        bench.settle()
+        if number == 0:
+            assert bench.front.called(TRANSMIT)
+            bench.tx.call_at(2)
+        else:
+            assert bench.front.called(TRANSMIT) == (number == 2)
+    assert len(bench.tx.returned()) == 4
+    assert not bench.tx.hushed
+
+
+def test_a_guest_with_too_few_buffers_is_heard_when_it_has_more(bench: Bench) -> None:
+    bench.up(EVENTS)
+    bench.rx.give(BUFFERS, 1536)
+    bench.send(EMPTY + frame(3000))
+    bench.settle()
+    assert bench.port.pending
+    assert bench.rx.kick_at() == 1
+    bench.rx.give(BUFFERS + SIZE, 1536)
+    bench.front.kick(RECEIVE)
+    bench.until(lambda: not bench.port.pending)
+    assert len(bench.received()) == 2
 
 
 def test_an_indirect_table(bench: Bench) -> None:
@@ -627,7 +660,7 @@ def test_what_is_offered(bench: Bench) -> None:
         bench.front.say(request)
     bench.settle()
     features, protocol, queues = (struct.unpack("<Q", bench.front.answer()[1])[0] for _ in range(3))
-    assert features == USUAL | messages.LOG_ALL
+    assert features == EVENTS | messages.LOG_ALL
     assert (protocol, queues) == (messages.LOG_SHMFD | messages.REPLY_ACK, 1)
 
 

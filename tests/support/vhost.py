@@ -18,7 +18,8 @@ PAGE = 4096
 NEXT, WRITABLE, INDIRECT = 1, 2, 4
 NEED_REPLY = 8
 LOG_SIZE = PAGE
-USUAL = (messages.FEATURES | messages.OFFLOADS) & ~messages.LOG_ALL
+USUAL = (messages.FEATURES | messages.OFFLOADS) & ~messages.LOG_ALL & ~messages.EVENT_IDX
+EVENTS = USUAL | messages.EVENT_IDX
 
 
 class Memory:
@@ -110,6 +111,14 @@ class Driver:
             found.append(struct.unpack("<II", self.memory.read(place, 8)))
             self.seen = (self.seen + 1) & 0xFFFF
         return found
+
+    def call_at(self, index: int) -> None:
+        """Ask to be told when the used index passes this one."""
+        self.memory.write(self.avail + 4 + 2 * self.num, struct.pack("<H", index & 0xFFFF))
+
+    def kick_at(self) -> int:
+        """The index of the available ring that the device asks to be told of."""
+        return int(struct.unpack("<H", self.memory.read(self.used + 4 + 8 * self.num, 2))[0])
 
     @property
     def hushed(self) -> bool:

@@ -202,6 +202,8 @@ class Device:
         if queue.call >= 0:
             os.close(queue.call)
         queue.call = fd
+        if fd >= 0:  # whoever was here before may not have come to say that something was used
+            os.eventfd_write(fd, 1)
 
     def set_vring_err(self, value: int, fds: list[int]) -> None:
         queue = self._queue(value & 0xFF)
@@ -254,6 +256,7 @@ class Device:
         assert queue.addresses is not None
         features = self._features
         ring.features = features
+        ring.events = bool(features & messages.EVENT_IDX)
         ring.mergeable = bool(features & messages.MRG_RXBUF)
         ring.header_len = 12 if features & (messages.MRG_RXBUF | messages.VERSION_1) else 10
         ring.logging = bool(features & messages.LOG_ALL)

@@ -113,7 +113,8 @@ class Memory:
 @cython.cclass
 class Ring:
     """One ring. `at`: the index of the next buffers to be taken; `header_len`: bytes of its frames' virtio-net headers;
-    `mergeable`: whether a frame may fill several buffers; `features`: what the driver has accepted; `logging`: whether
+    `mergeable`: whether a frame may fill several buffers; `events`: whether both sides say up to where they need not be
+    told anything, rather than whether; `features`: what the driver has accepted; `logging`: whether
     pages that are written are marked, those of the used ring from the guest's address `log_at` on, if `log_used`;
     `size`, `refused`: bytes moved by the last call, and frames that could not be any."""
 
@@ -122,6 +123,7 @@ class Ring:
     at = cython.declare(cython.uint, visibility="public")
     header_len = cython.declare(cython.ulonglong, visibility="public")
     mergeable = cython.declare(cython.bint, visibility="public")
+    events = cython.declare(cython.bint, visibility="public")
     features = cython.declare(cython.ulonglong, visibility="public")
     logging = cython.declare(cython.bint, visibility="public")
     log_used = cython.declare(cython.bint, visibility="public")
@@ -134,6 +136,7 @@ class Ring:
     used = cython.declare(cython.ulonglong)
     used_at = cython.declare(cython.uint)
     silent = cython.declare(cython.bint)
+    called = cython.declare(cython.int)  # the used index of which the guest was told last, -1 if that is not known
     # The pieces of the chains at hand, and the chains: head and length.
     pieces = cython.declare(cython.Py_ssize_t)
     places = cython.declare(cython.ulonglong[::1])
@@ -157,7 +160,8 @@ class Ring:
         self.at = at & 0xFFFF
         self.used_at = load16(used + 2)
         self.header_len = 12
-        self.mergeable = self.logging = self.log_used = False
+        self.mergeable = self.events = self.logging = self.log_used = False
+        self.called = -1
         self.silent = bool(load16(used) & 1)  # as whoever was here before has left it
         self.features = self.log_at = self.size = 0
         self.refused = 0
@@ -182,29 +186,39 @@ class Ring:
         return found
 
     def hush(self) -> None:
-        """Have the guest not say that something is available."""
-        if not self.silent:
+        """Have the guest not say that something is available; with `events` it is silent after once by itself."""
+        if not self.silent and not self.events:
             self.silent = True
-            self.tell(1)
+            self.tell(0, 1)
 
     def listen(self) -> bool:
-        """Have it say so again. True: something came in the meantime that it did not say."""
-        if self.silent:
+        """Have it say so again, for what follows. True: something is there already."""
+        if self.events:
+            self.tell(4 + 8 * self.num, load16(self.avail + 2))
+            fence()
+        elif self.silent:
             self.silent = False
-            self.tell(0)
+            self.tell(0, 0)
             fence()
         return self.waiting() > 0
 
     def wants_call(self) -> bool:
-        """Whether the guest wants to be told that something was used."""
+        """Whether the guest wants to be told of what was used since it was asked last (virtio 1.2, 2.7.7)."""
+        before: cython.int = self.called
+        event: cython.uint
         fence()
-        return not load16(self.avail) & 1
+        self.called = self.used_at
+        if not self.events:
+            return not load16(self.avail) & 1
+        event = load16(self.avail + 4 + 2 * self.num)
+        return before < 0 or ((self.used_at - event - 1) & 0xFFFF) < ((self.used_at - before) & 0xFFFF)
 
     @cython.cfunc
     @cython.exceptval(-1)
-    def tell(self, flags: cython.uint) -> cython.int:
-        store16(self.used, flags)
-        return self.mark_used(0, 2)
+    def tell(self, at: cython.ulonglong, value: cython.uint) -> cython.int:
+        """Write a word of the used ring that is not an entry or the index."""
+        store16(self.used + at, value)
+        return self.mark_used(at, 2)
 
     @cython.cfunc
     @cython.exceptval(-1)
