@@ -2,10 +2,12 @@
  * Load for a comparator: plays both replicas and the reader of the output, over unix stream sockets.
  *
  *   generator WORKLOAD PRIMARY SECONDARY OUTPUT [--frames N] [--window N] [--patience SECONDS]
+ *                                               [--tell N]
  *   generator --list
  *
  * A sliding window bounds how many of the primary's frames are on their way, so that nothing overflows in the proxy.
  * Every byte that comes out is checked against what the primary sent, and the order within each connection is watched.
+ * With --tell, a line says when each N frames have come out: how many so far, and the seconds of the monotonic clock.
  * One JSON object goes to the standard output; exit status 0 when all came out right, 1 when not, 2 on bad use.
  */
 #include "workload.h"
@@ -46,6 +48,7 @@ struct run {
     struct sender senders[2];
     struct receiver receiver;
     uint64_t frames, payload, bytes, digest, window;
+    uint64_t tell, told;       /* frames between two lines, 0: none; frames at the last line */
 };
 
 static void fail(const char *what)
@@ -275,6 +278,15 @@ static bool wait_for_room(struct run *run, double patience)
     return poll(fds, 3, (int)(patience * 1000)) > 0;
 }
 
+static void tell(struct run *run)
+{
+    if (run->tell && run->receiver.frames - run->told >= run->tell) {
+        run->told = run->receiver.frames;
+        printf("%llu %.6f\n", (unsigned long long)run->told, now());
+        fflush(stdout);
+    }
+}
+
 /* Play the whole workload. Returns the seconds it took; `stalled` is set when nothing moved for `patience` seconds. */
 static double play(struct run *run, double patience, bool *stalled)
 {
@@ -286,6 +298,7 @@ static double play(struct run *run, double patience, bool *stalled)
 
         moved |= push(run, 1);
         moved |= pull(run);
+        tell(run);
         if (!moved && !wait_for_room(run, patience)) {
             *stalled = true;
             break;
@@ -333,7 +346,7 @@ int main(int argc, char **argv)
     }
     if (shape == NULL) {
         fprintf(stderr, "usage: generator W1..W6 PRIMARY SECONDARY OUTPUT "
-                        "[--frames N] [--window N] [--patience SECONDS]\n");
+                        "[--frames N] [--window N] [--patience SECONDS] [--tell N]\n");
         return 2;
     }
     uint64_t frames = shape->frames, window = shape->window;
@@ -344,6 +357,8 @@ int main(int argc, char **argv)
             window = strtoull(argv[i + 1], NULL, 10);
         } else if (strcmp(argv[i], "--patience") == 0) {
             patience = strtod(argv[i + 1], NULL);
+        } else if (strcmp(argv[i], "--tell") == 0) {
+            run.tell = strtoull(argv[i + 1], NULL, 10);
         }
     }
     set_up(&run, shape, frames ? frames : 1, window ? window : 1);

@@ -1,20 +1,29 @@
-"""A real pair of guests, and clients that check every byte; what becomes of faults is told by test_faults."""
+"""A real pair of guests, clients that check every byte, and everything that can be killed, killed."""
 
+import json
+import os
+import re
+import signal
 import socket
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from coloproxy.errors import ColoproxyError
-from support.pair import PROTECTED, RANDOM, Pair, running, talking
+from support.pages import DOCS, table
+from support.pair import PROTECTED, RANDOM, Pair, Talk, running, talking
 
 pytestmark = [pytest.mark.qemu, pytest.mark.root, pytest.mark.timeout(180)]
+
+GAP = 5.0  # seconds: far more than a failover takes, for machines that do much else at once
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    with running(tmp_path_factory.mktemp("pair")) as made:
+    with running(tmp_path_factory.mktemp("pair"), host='http = "0"') as made:
         yield made
 
 
@@ -83,12 +92,139 @@ def test_checkpoints_that_are_asked_for_are_made_and_told(protected: Pair) -> No
     assert 0 < last["paused"] <= last["took"] < 2
 
 
+def page(pair: Pair, host: str, path: str) -> bytes:
+    """What a host's page says; its agent says where it is."""
+    found = re.findall(r"the page is at (\S+)", (pair.file.place(host) / "agent.log").read_text())
+    with urllib.request.urlopen(found[-1] + path, timeout=20) as answer:
+        return bytes(answer.read())
+
+
+def test_both_hosts_have_a_page_that_tells_checkpoints_with_their_reasons(protected: Pair) -> None:
+    primary, secondary = hosts(protected)
+    before = protected.ask(primary)["checkpoints"]
+    protected.command("checkpoint")
+
+    def seen(host: str) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(page(protected, host, "api/now"))
+        return told
+
+    protected.wait(lambda: (seen(primary)["picture"]["guest"] or {})["checkpoints"] > before)
+    for host, role, other in ((primary, "primary", "standby"), (secondary, "secondary", "protected")):
+        protected.wait(lambda host=host: seen(host)["protection"]["state"] == "protected")
+        guest = seen(host)["picture"]["guest"]
+        assert (guest["host"], guest["role"], guest["title"]) == (host, role, "Protected")
+        assert guest["peer"] in {other, "checkpointing", "loading"}
+    marks = json.loads(page(protected, primary, "api/history"))["marks"]
+    made = [mark for mark in marks if mark["event"] == "guest_checkpoint" and "asked for" in mark["asked"]]
+    assert 0 < made[-1]["paused"] <= made[-1]["took"]
+    assert not [mark for mark in marks if mark["event"] in ("checkpoint_completed", "checkpoint_requested")]
+    served = page(protected, primary, "metrics").decode()
+    described = {row[0].strip("`") for row in table(DOCS / "watch.md", "Metrics of a guest's agent")} - {"metric"}
+    assert set(re.findall(r"^# HELP (coloproxy_guest_\w+)", served, re.M)) == described
+    assert 'coloproxy_guest_role{role="primary"} 1.0' in served
+    assert 'coloproxy_guest_checkpoints_asked_total{reason="asked for"}' in served
+
+
+KILL, STOP = signal.SIGKILL, signal.SIGSTOP
+DIES: dict[str, Callable[[Pair, str], None]] = {
+    "its QEMU is killed": lambda pair, host: os.kill(pair.qemu(host), KILL),
+    "its QEMU stands still": lambda pair, host: os.kill(pair.qemu(host), STOP),
+    "its agent is killed": lambda pair, host: os.kill(pair.agent_pid(host), KILL),
+    "its host is switched off": lambda pair, host: pair.kill_host(host),
+}
+
+
+def survives(pair: Pair, talk: Talk, survivor: str, trouble: Callable[[], None]) -> None:
+    """Trouble is made; the guest goes on alone on this host, and its clients with it."""
+    before = len(pair.events(survivor, "taken_over"))
+    talk.fresh()
+    trouble()
+    pair.wait(lambda: len(pair.events(survivor, "taken_over")) > before)
+    talk.goes_on(pair, 20)
+    assert pair.state(survivor) == "alone"
+    assert talk.gap < GAP, pair.story()
+
+
+@pytest.mark.parametrize("what", DIES)
+def test_when_the_primary_dies_the_secondary_goes_on(protected: Pair, what: str) -> None:
+    primary, secondary = hosts(protected)
+    with talking(protected) as talk:
+        survives(protected, talk, secondary, lambda: DIES[what](protected, primary))
+
+
+@pytest.mark.parametrize("what", DIES)
+def test_when_the_secondary_dies_the_primary_goes_on(protected: Pair, what: str) -> None:
+    primary, secondary = hosts(protected)
+    with talking(protected) as talk:
+        survives(protected, talk, primary, lambda: DIES[what](protected, secondary))
+
+
+def test_cut_off_from_each_other_exactly_one_goes_on(protected: Pair) -> None:
+    with talking(protected) as talk:
+        protected.wire("a", False)
+        protected.wait(lambda: sorted(map(protected.quietly, "ab")) in (["alone", "failed"], ["alone", "waiting"]))
+        talk.goes_on(protected, 20)
+        time.sleep(1)
+        assert [protected.ask(host)["role"] for host in "ab"].count("primary") == 1
+        talk.goes_on(protected, 20)
+
+
 def test_a_failover_can_be_asked_for(protected: Pair) -> None:
     _, secondary = hosts(protected)
     with talking(protected) as talk:
         assert "the guest lives here now" in protected.command("failover")
         talk.goes_on(protected, 20)
     assert protected.state(secondary) == "alone"
+
+
+def test_the_primary_dies_in_the_middle_of_a_checkpoint(protected: Pair) -> None:
+    primary, secondary = hosts(protected)
+
+    def trouble() -> None:
+        protected.ask(primary, "checkpoint")
+        os.kill(protected.qemu(primary), KILL)
+
+    with talking(protected) as talk:
+        survives(protected, talk, secondary, trouble)
+
+
+def test_the_secondary_dies_in_the_middle_of_a_checkpoint(protected: Pair) -> None:
+    primary, secondary = hosts(protected)
+
+    def trouble() -> None:
+        protected.ask(primary, "checkpoint")
+        os.kill(protected.qemu(secondary), KILL)
+
+    with talking(protected) as talk:
+        survives(protected, talk, primary, trouble)
+
+
+@pytest.mark.parametrize("which", ["QEMU", "agent", "host"])
+def test_a_secondary_that_dies_while_it_is_copied_to_changes_nothing(protected: Pair, which: str) -> None:
+    primary, secondary = hosts(protected)
+    with talking(protected) as talk:
+        survives(protected, talk, primary, lambda: os.kill(protected.qemu(secondary), KILL))
+        protected.wait(lambda: protected.ask(primary)["peer"] == "waiting")
+        protected.ask(primary, "protect")
+        protected.wait(lambda: protected.quietly(secondary) == "receiving" and protected.ask(secondary)["pid"])
+        if which == "host":
+            protected.kill_host(secondary)
+        else:
+            os.kill(protected.qemu(secondary) if which == "QEMU" else protected.agent_pid(secondary), KILL)
+        protected.wait_state(primary, "alone")
+        talk.goes_on(protected, 20)
+
+
+def test_a_guest_that_is_alone_outlives_its_agent(protected: Pair) -> None:
+    primary, secondary = hosts(protected)
+    with talking(protected) as talk:
+        survives(protected, talk, primary, lambda: os.kill(protected.qemu(secondary), KILL))
+        qemu = protected.qemu(primary)
+        os.kill(protected.agent_pid(primary), KILL)
+        protected.agent(primary)
+        protected.wait_state(primary, "alone")
+        assert protected.qemu(primary) == qemu
+        talk.goes_on(protected, 20)
 
 
 def test_what_cannot_be_is_refused_by_a_sentence(protected: Pair) -> None:

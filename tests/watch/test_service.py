@@ -296,3 +296,22 @@ def test_a_port_alone_is_of_this_machine_only() -> None:
         assert sock.getsockname()[0] == "127.0.0.1"
     with listen("0.0.0.0:0") as sock:
         assert sock.getsockname()[0] == "0.0.0.0"
+
+
+def test_a_socket_that_listens_already_may_be_given_by_its_descriptor() -> None:
+    with listen("0") as sock, listen(f"fd:{os.dup(sock.fileno())}") as same:
+        assert same.getsockname() == sock.getsockname()
+
+
+@pytest.mark.parametrize("text", ["fd:", "fd:x", "fd:-1", "fd:99999"])
+def test_a_descriptor_of_nothing_that_listens_is_refused(text: str) -> None:
+    with pytest.raises(ColoproxyError, match="there is no socket that listens"):
+        listen(text)
+
+
+def test_a_descriptor_of_something_else_is_refused_and_left_alone() -> None:
+    with socket.socket() as other:
+        with pytest.raises(ColoproxyError, match="there is no socket that listens"):
+            listen(f"fd:{other.fileno()}")
+        assert other.fileno() >= 0
+        os.fstat(other.fileno())

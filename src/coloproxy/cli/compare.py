@@ -2,6 +2,7 @@
 
 import gc
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +21,7 @@ from coloproxy.link.log import EventLog
 from coloproxy.link.proxy import Proxy
 from coloproxy.link.signals import Signals
 from coloproxy.watch.host import of_proxy
-from coloproxy.watch.launch import Service
+from coloproxy.watch.launch import Service, equipped, listen, url
 
 SOCKETS = "Sockets (unix:PATH or tcp:HOST:PORT; connecting, or listening with ,server behind it)"
 METHOD = "Comparison"
@@ -185,8 +186,23 @@ def serving(http: str | None, control: str | None, names: list[str]) -> Service 
     if http is None:
         return None
     service = Service(http, control, names)
+    say_where(service, control)
+    return service
+
+
+def say_where(service: Service, control: str | None = None) -> None:
+    """Say on standard error where the page is."""
     told = f"; the token for control is in {control}" if control else ""
     print(f"coloproxy: the page is at {service.url}{told}", file=sys.stderr, flush=True)
     if service.public:
         print("coloproxy: whoever can reach this address sees what the replicas send", file=sys.stderr, flush=True)
-    return service
+
+
+def page_at(http: str | None) -> socket.socket | None:
+    """Where a proxy to come serves its page, told on standard error. Raises ColoproxyError."""
+    if http is None:
+        return None
+    equipped()
+    sock = listen(http)
+    print(f"coloproxy: the page is at {url(sock)} while a proxy is at work", file=sys.stderr, flush=True)
+    return sock

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TransferSpeedColumn
 
 from coloproxy import COMPILED, __version__
-from coloproxy.cli.compare import UNCOMPILED
+from coloproxy.cli.compare import UNCOMPILED, page_at
 from coloproxy.errors import ColoproxyError
 from coloproxy.lab import result
 from coloproxy.lab.plan import bits_of, bytes_of
@@ -49,6 +49,10 @@ def demo(
         typer.Option(help="tap or packet; root has TAPs by default, others packet sockets.", show_default=False),
     ] = None,
     out: Annotated[Path, typer.Option(help="A folder for ftp.svg and ftp.png.")] = Path("out"),
+    http: Annotated[
+        str | None,
+        typer.Option(help="Serve the page of the proxy at work at HOST:PORT, or at PORT of this machine only."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Download a file by FTP from two replicas behind one address, four ways, unshaped and at 1 Gbit/s.
@@ -59,6 +63,7 @@ def demo(
     if ports not in (None, "tap", "packet"):
         raise ColoproxyError(f"--ports '{ports}' is unknown; there are tap, packet.")
     equipped()
+    page = page_at(http)
     sizes = [bytes_of(size)] if size is not None else [USUAL, LARGE] if full else [USUAL]
     report = Report(
         ports=ports_here(ports),  # type: ignore[arg-type]
@@ -76,7 +81,7 @@ def demo(
     begun = time.monotonic()
     if not as_json:
         console.print(f"[bold]{WHAT}[/]", soft_wrap=True)
-    for task in tasks(sizes, rates, report):
+    for task in tasks(sizes, rates, report, page.fileno() if page is not None else None):
         report.add(watched(task, report))
     report.seconds = time.monotonic() - begun
     if as_json:
@@ -88,14 +93,16 @@ def demo(
         raise typer.Exit(1)
 
 
-def tasks(sizes: Sequence[int], rates: Sequence[float | None], report: Report) -> Iterator[Task]:
+def tasks(
+    sizes: Sequence[int], rates: Sequence[float | None], report: Report, page: int | None = None
+) -> Iterator[Task]:
     """All that is to be measured, in order: native first, for each load."""
     for size in sizes:
         for rate in rates:
             for way in WAYS:
                 yield Task(
                     way=way, size=size, rate=rate, runs=report.runs, budget=report.budget_seconds,
-                    checkpoint_cost=report.checkpoint_cost_ms,
+                    checkpoint_cost=report.checkpoint_cost_ms, page=page,
                 )  # fmt: skip
 
 

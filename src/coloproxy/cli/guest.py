@@ -15,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
 from coloproxy.checkpoint.driver import Driver
+from coloproxy.cli.compare import say_where
 from coloproxy.errors import ColoproxyError
 from coloproxy.link.address import parse_address
 from coloproxy.link.log import EventLog
@@ -23,9 +24,9 @@ from coloproxy.link.signals import Signals
 if TYPE_CHECKING:
     from coloproxy.guest.config import File as GuestFile
 
+RUNNING = {"alone", "copying", "protected", "checkpointing"}  # of which an agent may have several in no time
 START = 10.0  # seconds for an agent, and for QEMU, to start
 SLOW = 60.0
-UNDER_WAY = "copying", "pairing"
 
 app = typer.Typer(help="A QEMU guest with a second copy in step: protect it, fail over.", no_args_is_help=True)
 FileName = Annotated[Path, typer.Argument(help="The guest's file.", show_default=False, metavar="FILE")]
@@ -75,6 +76,16 @@ def agent(
     events: Annotated[
         str | None, typer.Option(help="A file for events; - for standard output. Default: in the file's folder.")
     ] = None,
+    http: Annotated[
+        str | None,
+        typer.Option(
+            help="Serve metrics and a live page at HOST:PORT, or at PORT of this machine only; else as the file says.",
+            show_default=False,
+        ),
+    ] = None,
+    http_host: Annotated[
+        list[str] | None, typer.Option(help="A name by which the page may be called.", show_default=False)
+    ] = None,
 ) -> None:
     """Be a host's agent: keep its QEMU, its part of the guest's network, and the connection to the other agent.
 
@@ -83,13 +94,18 @@ def agent(
     guest = load(file)
     with extra():
         from coloproxy.guest.agent import Agent
+        from coloproxy.guest.shown import Shown
     place = guest.place(host) if host in guest.host else None
     if place is not None:
         place.mkdir(parents=True, exist_ok=True)
+    address = http or (guest.host[host].http if host in guest.host else None)
     log = EventLog(events or (str(place / "events.jsonl") if place is not None else None))
     try:
         made = Agent(guest, host, log)
-        with Signals(made.loop, {signal.SIGTERM: made.stop, signal.SIGINT: made.stop}):
+        with contextlib.ExitStack() as stack:
+            if address is not None:
+                stack.enter_context(contextlib.closing(Shown(made, log, address, http_host or [], say_where)))
+            stack.enter_context(Signals(made.loop, {signal.SIGTERM: made.stop, signal.SIGINT: made.stop}))
             made.run()
     finally:
         log.close()
@@ -115,7 +131,7 @@ def up(file: FileName) -> None:
     host = next((name for name, status in found.items() if status["role"] == "primary"), next(iter(found)))
     if found[host]["role"] != "primary":
         client.ask(guest, host, "up")
-        client.until(guest, host, {"alone"}, START, not_in=frozenset({"failed", "waiting"}))
+        client.until(guest, host, RUNNING, START, not_in=frozenset({"failed", "waiting"}))
         console.print(f"{host}: the guest runs")
     _protect(guest, host)
 
@@ -145,7 +161,7 @@ def _protect(guest: "GuestFile", host: str) -> None:
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(f"{host} -> {other}: memory", total=None)
         end = begin + SLOW
-        while (status := client.ask(guest, host, "status"))["state"] in UNDER_WAY and time.monotonic() < end:
+        while (status := client.ask(guest, host, "status"))["state"] == "copying" and time.monotonic() < end:
             if copy := status["copy"]:
                 progress.update(task, total=copy["total"], completed=copy["total"] - copy["remaining"])
             time.sleep(0.05)
@@ -201,8 +217,7 @@ def failover(file: FileName) -> None:
         raise ColoproxyError("no guest is here.")
     client.ask(guest, primary or host or "", "failover")
     if host is not None:
-        lives = {"alone", *UNDER_WAY, "protected"}
-        client.until(guest, host, lives, START, not_in=frozenset({"failed", "waiting"}))
+        client.until(guest, host, {"alone", "copying", "protected"}, START, not_in=frozenset({"failed", "waiting"}))
         taken = client.ask(guest, host, "status")["takeover"]
         console.print(f"{host}: the guest lives here now")
         for step, seconds in taken["steps"].items():

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 from rich.table import Table
 
 from coloproxy import tables
+from coloproxy.cli.compare import page_at
 from coloproxy.errors import ColoproxyError
 from coloproxy.lab import plan as plans
 from coloproxy.lab import result as results
@@ -137,6 +138,10 @@ def run(
     keep: Annotated[
         Path | None, option(text="A folder for the topology, events and logs.", panel=REPORTS, metavar="DIR")
     ] = None,
+    http: Annotated[
+        str | None,
+        option(text="Serve the proxy's page at HOST:PORT, or at PORT of this machine only.", panel=REPORTS),
+    ] = None,
     dump: Annotated[bool, option("--dump", text="And for captures of every leg.", panel=REPORTS)] = False,
     show: Annotated[
         bool, option("--show", text="Print the topology that would be used, and do nothing.", panel=REPORTS)
@@ -151,6 +156,8 @@ def run(
     if show:
         print(show_plan(plan), end="")
         return
+    page = page_at(http)
+    plan = msgspec.structs.replace(plan, page=page.fileno() if page is not None else None)
     output = sys.stderr if as_json else sys.stdout
 
     def said(text: str) -> None:

@@ -133,18 +133,19 @@ class Terminal(App[None]):
 
     # The overview
 
-    def _state(self, state: str, why: str) -> None:
+    def _state(self, state: str, why: str, title: str = "") -> None:
         word, colour = STATES[state]
+        word = f"{word[0]} {title}" if title else word
         self.query_one("#state", Static).update(Text.assemble((word, f"bold {colour}"), "  ", why))
 
     def _picture(self, data: dict[str, Any]) -> None:
         picture, told, point = data["picture"], data["protection"], data["point"]
-        self._state(told["state"], f"since {clock(told['since'])}. {told['why']}")
+        self._state(told["state"], f"since {clock(told['since'])}. {told['why']}", told["title"])
         panes = list(picture["panes"].values())
         if point is not None:
             self._released.append(point["released"])
             self._held.append(float(point["primary"] + point["secondary"]))
-        self.query_one("#figures", Static).update(figures(panes, point))
+        self.query_one("#figures", Static).update(figures(panes, point, picture["guest"]))
         for name, values, text in (
             ("released", self._released, f"released  {size(int(self._released[-1]))}/s"),
             ("held", self._held, f"held  {size(int(self._held[-1]))}"),
@@ -230,13 +231,13 @@ class Terminal(App[None]):
 HELD = ("held_primary", "held_secondary")
 
 
-def figures(panes: list[dict[str, Any]], point: dict[str, Any] | None) -> Text:
-    """The numbers of the overview."""
+def figures(panes: list[dict[str, Any]], point: dict[str, Any] | None, guest: dict[str, Any] | None = None) -> Text:
+    """The numbers of the overview. guest: of a guest's agent."""
     accounts = [pane["accounting"] for pane in panes]
     median = point["median"] if point is not None else None
     latency = "–" if median is None else "at once" if median == 0 else duration(median)
     tail = "" if point is None or point["tail"] is None else f" (99 %: {duration(point['tail'])})"
-    made = sum(account["checkpoints_completed"] for account in accounts)
+    made = guest["checkpoints"] if guest else sum(account["checkpoints_completed"] for account in accounts)
     reasons: dict[str, int] = {}
     for account in accounts:
         for reason, count in account["divergences"].items():
@@ -295,6 +296,14 @@ def said(mark: dict[str, Any]) -> str:
         return f"checkpoint asked for: {mark['reason']}"
     if kind == "checkpoint_completed":
         return "checkpoint made" + (f" after {duration(mark['took'])}" if mark["took"] is not None else "")
+    if kind == "guest_checkpoint":
+        many = counted(mark["count"], "checkpoint")
+        times = f"within {duration(mark['took'])}, paused {duration(mark['paused'])}"
+        return f"{many} made, {times}: {', '.join(mark['asked'])}"
+    if kind == "agent_changed":
+        return f"{mark['before']} → {mark['after']}: {mark['detail'] or mark['happened']}"
+    if kind == "taken_over":
+        return f"the guest goes on here alone: {mark['why']}"
     if kind == "failed_over":
         return f"the {mark['survivor']} goes on alone"
     return str(mark.get("text") or " ".join(str(part) for part in (kind.replace("_", " "), mark.get("role", ""))))

@@ -36,12 +36,14 @@ class Guest(Strict, frozen=True, kw_only=True):
 
 class Host(Strict, frozen=True, kw_only=True):
     """A machine. address: its own on the wire between the two, where it has ports port (the agents' connection) and
-    port + 1 (QEMU's copies). tap: a TAP device that the agent makes; bridge: put into that bridge."""
+    port + 1 (QEMU's copies). tap: a TAP device that the agent makes; bridge: put into that bridge. http: where metrics
+    and a page are served, HOST:PORT or a port of this machine."""
 
     address: str
     tap: str
     port: Annotated[int, msgspec.Meta(ge=1, le=65534)] = 9010
     bridge: str | None = None
+    http: str | None = None
 
 
 class Here(Strict, frozen=True, kw_only=True):

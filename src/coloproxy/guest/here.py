@@ -12,16 +12,17 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from pyroute2 import IPRoute, NetNS, netns
 from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD
 
 from coloproxy.errors import ColoproxyError
 from coloproxy.guest.config import File
 from coloproxy.link.netns import NAMED, inside
+from coloproxy.watch.launch import listen
 
 DEVICES = "wire", "up0"
 ENDING = 3.0  # seconds in which a process ends that was told to
@@ -45,7 +46,7 @@ def make(file: File) -> None:
         with IPRoute() as ours:
             _bridge(ours, file.name)
             address, _, length = file.here.address.partition("/")
-            _address(ours, _index(ours, file.name), address, int(length))
+            ours.addr("add", index=_index(ours, file.name), address=address, prefixlen=int(length))
             for host in file.host:
                 _connect(ours, file, host)
         _wire(file)
@@ -84,16 +85,8 @@ def _wire(file: File) -> None:
     for host, settings in file.host.items():
         with NetNS(namespace(file, host)) as there:
             index = _index(there, "wire")
-            _address(there, index, settings.address, 64 if ":" in settings.address else 24)
+            there.addr("add", index=index, address=settings.address, prefixlen=64 if ":" in settings.address else 24)
             there.link("set", index=index, state="up")
-        with inside(namespace(file, host)), contextlib.suppress(FileNotFoundError):  # without IPv6
-            Path("/proc/sys/net/ipv6/conf/wire/keep_addr_on_down").write_text("1")
-
-
-def _address(there: Any, index: int, address: str, length: int) -> None:
-    """Nobody else has it: of IPv6, it can be used at once."""
-    more = {"flags": IFA_F_NODAD} if ":" in address else {}
-    there.addr("add", index=index, address=address, prefixlen=length, **more)
 
 
 def _index(there: Any, device: str) -> int:
@@ -105,10 +98,16 @@ def start(file: File, path: Path, host: str) -> None:
     place = file.place(host)
     place.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "coloproxy", "guest", "agent", str(path), "--host", host]
-    with (place / "agent.log").open("ab") as log, inside(namespace(file, host)):
+    with ExitStack() as stack:
+        kept = []
+        if (http := file.host[host].http) is not None:  # the page is to be had here, not in the namespace
+            kept = [stack.enter_context(listen(http)).fileno()]
+            command += ["--http", f"fd:{kept[0]}"]
+        log = stack.enter_context((place / "agent.log").open("ab"))
+        stack.enter_context(inside(namespace(file, host)))
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )  # fmt: skip
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, pass_fds=kept
+        )
     process.returncode = 0  # it is not ours to wait for: it outlives us
 
 

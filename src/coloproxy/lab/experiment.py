@@ -60,7 +60,7 @@ class Experiment:
         file = self._logs / "topology.toml"
         captures = self._logs if self._plan.dump else None
         file.write_text(topology(self._plan, ports, places, self._logs, control, captures))
-        return Proxy(file, self._logs / "events.jsonl", control, self._network.proxy)
+        return Proxy(file, self._logs / "events.jsonl", control, self._network.proxy, self._plan.page)
 
     # The work
 

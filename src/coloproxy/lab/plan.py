@@ -85,7 +85,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     scheme). ports: how the proxy gets at frames; None: as this machine allows. rate: bits a second of every network
     card. skew: the secondary counts from elsewhere. compare: settings of the comparator. server, client: commands of
     the user's in place of ours. ftp, web: which servers. keep: a folder for topology, events and logs; dump: and
-    for captures of every leg. timeout: seconds for the whole work.
+    for captures of every leg. timeout: seconds for the whole work. page: the descriptor of a socket that listens, where
+    the proxy serves its page.
     """
 
     workloads: tuple[Workload, ...] = ()
@@ -106,6 +107,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     keep: Path | None = None
     dump: bool = False
     timeout: float = 300.0
+    page: int | None = None
 
     @property
     def replicas(self) -> tuple[Replica, ...]:
@@ -125,6 +127,8 @@ def check(plan: Plan) -> None:
         raise ColoproxyError(f"there is no secondary on the {plan.path} path: use --path compare.")
     if plan.path != "compare" and any(action.what == "kill" for action in plan.actions):
         raise ColoproxyError(f"nobody goes on when the {plan.path} path's server is killed: use --path compare.")
+    if plan.page is not None and plan.path == "direct":
+        raise ColoproxyError("the direct path has no proxy, and no page: use another path.")
     if plan.dump and plan.keep is None:
         raise ColoproxyError("captures need a place to be kept: give --keep DIR.")
     for workload in plan.workloads:

@@ -29,8 +29,9 @@ class Process:
         read: bool = False,
         cwd: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        keep: Sequence[int] = (),
     ) -> None:
-        """`command`: a string is for the shell. read: its output is read by `lines`."""
+        """`command`: a string is for the shell. read: its output is read by `lines`. keep: descriptors that it has."""
         self.name = name
         self.log = log
         with log.open("wb") as errors, inside(host.path):
@@ -43,6 +44,7 @@ class Process:
                 start_new_session=True,
                 cwd=cwd,
                 env={**os.environ, **(environment or {})},
+                pass_fds=keep,
             )
         self._unread = b""
 

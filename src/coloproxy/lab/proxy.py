@@ -19,12 +19,15 @@ SUMMARIES = ("summary", "element_summary", "topology_summary")
 
 
 class Proxy:
-    """Started at once; `until_running` waits for it."""
+    """Started at once; `until_running` waits for it. page: the descriptor of a socket that listens, where it serves
+    its page."""
 
-    def __init__(self, file: Path, events: Path, control: Path, host: Host) -> None:
+    def __init__(self, file: Path, events: Path, control: Path, host: Host, page: int | None = None) -> None:
         self._events = events
         self._control = control
-        self._process = Process("proxy", python("coloproxy", "run", str(file)), host, file.parent / "proxy.log")
+        kept = [] if page is None else [page]
+        command = python("coloproxy", "run", str(file), *(f"--http=fd:{each}" for each in kept))
+        self._process = Process("proxy", command, host, file.parent / "proxy.log", keep=kept)
         self._cpu = 0.0
 
     def until_running(self) -> None:

@@ -58,7 +58,7 @@ class Beacon:
         self._encode = msgspec.json.Encoder().encode
         self._decode = msgspec.json.Decoder(Asked).decode
         self._hello = Hello(
-            name=host.name, command="run" if host.command == "run" else "compare", version=__version__, pid=os.getpid(),
+            name=host.name, command=host.command, version=__version__, pid=os.getpid(),
             started=time.time(), compiled=COMPILED, hosts=hosts or [], token=token,
             timeout=max((each.config.compare_timeout for each in host.comparators.values()), default=0) / 1000,
         )  # fmt: skip
@@ -138,6 +138,7 @@ class Beacon:
             cpu=time.process_time(),
             memory=resident(),
             lost=dict(channel.dropped) if channel is not None else {},
+            guest=host.guest(),
         )
 
     def _pane(self, comparator: Comparator) -> Pane:

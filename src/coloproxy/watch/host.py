@@ -1,7 +1,7 @@
 """What is watched: a proxy or a topology, seen alike."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from coloproxy.compare.comparator import Comparator
 from coloproxy.compare.events import Event
@@ -10,23 +10,25 @@ from coloproxy.link.evidence import Witness
 from coloproxy.link.log import EventLog
 from coloproxy.link.loop import Loop
 from coloproxy.link.proxy import Proxy
+from coloproxy.topology.build import Pieces
 from coloproxy.topology.comparing import Comparing
 from coloproxy.topology.runner import Runner
-from coloproxy.watch.messages import Gate
+from coloproxy.watch.messages import Gate, Guest
 
 
 class Host(NamedTuple):
     """comparators: by name. gates: asked for when a picture is taken. listen: has events told. witness: has evidence
-    told."""
+    told. guest: asked for, too, of a guest's agent."""
 
     name: str
-    command: str
+    command: Literal["compare", "run", "guest"]
     loop: Loop
     clock: Clock
     comparators: dict[str, Comparator]
     gates: Callable[[], list[Gate]]
     listen: Callable[[Callable[[Event], None]], None]
     witness: Callable[[Witness], None]
+    guest: Callable[[], Guest | None] = lambda: None
 
 
 def of_proxy(proxy: Proxy, log: EventLog) -> Host:
@@ -54,11 +56,18 @@ def of_proxy(proxy: Proxy, log: EventLog) -> Host:
 
 def of_runner(runner: Runner, name: str, log: EventLog) -> Host:
     """`coloproxy run`."""
-    comparing = [each for each in runner.pieces.elements if isinstance(each, Comparing)]
+    return of_pieces(runner.pieces, name, "run", runner.loop, runner.clock, log)
+
+
+def of_pieces(
+    pieces: Pieces, name: str, command: Literal["run", "guest"], loop: Loop, clock: Clock, log: EventLog
+) -> Host:
+    """Ports and elements."""
+    comparing = [each for each in pieces.elements if isinstance(each, Comparing)]
 
     def gates() -> list[Gate]:
         found = []
-        for port in runner.pieces.every_port:
+        for port in pieces.every_port:
             port.settle()
             found.append(
                 Gate(
@@ -78,4 +87,4 @@ def of_runner(runner: Runner, name: str, log: EventLog) -> Host:
             each.witnesses.append(added)
 
     comparators = {each.name: each.comparator for each in comparing}
-    return Host(name, "run", runner.loop, runner.clock, comparators, gates, log.listen, witness)
+    return Host(name, command, loop, clock, comparators, gates, log.listen, witness)

@@ -22,6 +22,10 @@ FIRST_RETRY, LAST_RETRY = 1.0, 60.0  # seconds after which it is started again
 LAST_WORDS = 2.0  # seconds that it has to end
 
 
+class TakenError(ColoproxyError):
+    """An address at which nothing can listen now."""
+
+
 class Service:
     """Listens at `address` at once; raises ColoproxyError if that cannot be. control: a file with the token that
     control needs, made if it is not there; without it, nothing can be changed through the page. Names that the page is
@@ -29,9 +33,7 @@ class Service:
     """
 
     def __init__(self, address: str, control: str | None = None, hosts: list[str] | None = None) -> None:
-        missing = [name.replace("_", "-") for name in NEEDED if importlib.util.find_spec(name) is None]
-        if missing:
-            raise ColoproxyError(f"--http needs {', '.join(missing)}: pip install 'coloproxy[http]'.")
+        equipped()
         self._token = token(Path(control)) if control is not None else None
         self._hosts = hosts or []
         self._socket = listen(address)
@@ -43,9 +45,7 @@ class Service:
     @property
     def url(self) -> str:
         """Where the page is."""
-        host, port = self._socket.getsockname()[:2]
-        local = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)
-        return f"http://[{local}]:{port}/" if ":" in local else f"http://{local}:{port}/"
+        return url(self._socket)
 
     @property
     def public(self) -> bool:
@@ -104,8 +104,25 @@ class Service:
         self._retry = min(2 * self._retry, LAST_RETRY)
 
 
+def equipped() -> None:
+    """Raises ColoproxyError if the libraries that the page needs are not installed."""
+    missing = [name.replace("_", "-") for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ColoproxyError(f"--http needs {', '.join(missing)}: pip install 'coloproxy[http]'.")
+
+
+def url(sock: socket.socket) -> str:
+    """The page's address at this socket."""
+    host, port = sock.getsockname()[:2]
+    local = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)
+    return f"http://[{local}]:{port}/" if ":" in local else f"http://{local}:{port}/"
+
+
 def listen(text: str) -> socket.socket:
-    """A socket that listens at HOST:PORT, or at PORT of the loopback. Raises ColoproxyError."""
+    """A socket that listens at HOST:PORT, at PORT of the loopback, or already: fd:NUMBER is a descriptor of one that
+    this process was started with. Raises ColoproxyError, TakenError if it may be possible later."""
+    if (number := text.removeprefix("fd:")) != text:
+        return inherited(number, text)
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or LOOPBACK
     if not (port.isascii() and port.isdecimal() and int(port) <= 65535):
@@ -124,8 +141,20 @@ def listen(text: str) -> socket.socket:
             raise
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise ColoproxyError(f"http = {text!r}: cannot listen there: {why}; name another address.") from None
+        raise TakenError(f"http = {text!r}: cannot listen there: {why}; name another address.") from None
     return sock
+
+
+def inherited(number: str, text: str) -> socket.socket:
+    """The socket of this descriptor. Raises ColoproxyError if it is none that listens."""
+    try:
+        sock = socket.socket(fileno=int(number))
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return sock
+        sock.detach()
+    except (OSError, ValueError):
+        pass
+    raise ColoproxyError(f"http = {text!r}: there is no socket that listens; name the descriptor of one.")
 
 
 def token(path: Path) -> str:

@@ -17,7 +17,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     what is held is a divergence."""
 
     name: str
-    command: Literal["compare", "run"]
+    command: Literal["compare", "run", "guest"]
     version: str
     pid: int
     started: float
@@ -56,10 +56,27 @@ class Pane(msgspec.Struct, frozen=True, kw_only=True):
     accounting: Accounting
 
 
+class Guest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the agent of a guest's host is doing. host: its own; other: the other's. role: primary, secondary or none.
+    peer: the state of the other agent; None: it is not there. generation: of the lease. checkpoints: so many made.
+    looks: as in `Protection`; title and why: the state in words."""
+
+    host: str
+    other: str
+    state: str
+    role: str
+    peer: str | None
+    generation: int
+    checkpoints: int
+    looks: str
+    title: str
+    why: str
+
+
 class Picture(msgspec.Struct, frozen=True, kw_only=True, tag="picture"):
     """The proxy at this moment. lags: how late the loop was with what was due, in cells like an account's waits;
     lagged: their sum in seconds. cpu: seconds of processor time used; memory: bytes resident. lost: messages that found
-    no room on their way to the page, by kind."""
+    no room on their way to the page, by kind. guest: where the proxy is a guest's agent."""
 
     wall: float
     panes: dict[str, Pane]
@@ -69,6 +86,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True, tag="picture"):
     cpu: float
     memory: int
     lost: dict[str, int]
+    guest: Guest | None = None
 
 
 class Happened(msgspec.Struct, frozen=True, kw_only=True, tag="happened"):

@@ -22,6 +22,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
     size: bytes of the file. rate: bits a second of every network card; None: as fast as it goes. runs: how often it is
     downloaded, as far as `budget` seconds go. checkpoint_cost: milliseconds for which a checkpoint stops both replicas.
+    page: as in `Plan`.
     """
 
     way: Way
@@ -30,6 +31,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     runs: int
     budget: float
     checkpoint_cost: float
+    page: int | None = None
 
 
 class Download(msgspec.Struct, frozen=True, kw_only=True, tag="download"):

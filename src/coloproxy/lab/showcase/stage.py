@@ -91,7 +91,7 @@ class Stage:
         file = self._scratch / "topology.toml"
         events = self._scratch / "events.jsonl"
         file.write_text(topology(self._task.way, ports, places, self._sockets, events))
-        return Proxy(file, events, self._sockets / "control", self._network.proxy)
+        return Proxy(file, events, self._sockets / "control", self._network.proxy, self._task.page)
 
     def _start_checkpointer(self) -> Checkpointer:
         """QEMU's checkpoints are news to our elements, ours they hear of from the comparator among them."""

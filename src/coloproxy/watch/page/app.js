@@ -5,7 +5,7 @@ import { divergences } from "./divergences.js";
 import { h, say } from "./dom.js";
 import * as format from "./format.js";
 import { listen, on, store } from "./live.js";
-import { overview, STATES } from "./overview.js";
+import { overview, STATES, titleOf } from "./overview.js";
 
 const VIEWS = { overview, connections, divergences };
 const main = document.getElementById("main");
@@ -41,7 +41,7 @@ function go() {
 function top() {
   const state = store.state === "live" ? store.now.protection.state : store.state;
   chip.dataset.state = state;
-  say(chip.querySelector(".word"), STATES[state]);
+  say(chip.querySelector(".word"), store.state === "live" ? titleOf(store.now) : STATES[state]);
   banner.hidden = store.state !== "lost";
   if (store.state === "lost") say(banner, `No connection to the proxy since ${store.now ? format.clock(store.now.picture.wall) : "the beginning"}. What is shown is from then. Trying again.`);
   document.body.dataset.live = store.state;

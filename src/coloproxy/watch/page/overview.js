@@ -13,14 +13,30 @@ export const STATES = {
 const SPANS = [[60, "1 min"], [180, "3 min"], [600, "10 min"]];
 let span = 180;
 
-// The two replicas, the proxy and the client, as they are connected.
-function diagram(told) {
+export const titleOf = (told) => told.protection.title || STATES[told.protection.state];
+
+// Who is there: the two replicas and the client's side, and what the replicas are called.
+function present(told) {
   const gates = new Map(told.picture.gates.map((gate) => [gate.name, gate]));
   const is = (...names) => names.map((name) => gates.get(name)).find(Boolean)?.connected ?? true;
+  const { guest } = told.picture;
+  if (guest) {
+    const primary = guest.role === "secondary" ? guest.other : guest.host;
+    const secondary = guest.role === "secondary" ? guest.host : guest.other;
+    const both = guest.looks === "protected";
+    return { primary: guest.role === "primary" || both, secondary: guest.role === "secondary" || both, out: guest.role !== "none", names: [`primary: ${primary}`, `secondary: ${secondary}`] };
+  }
   const survivor = Object.values(told.picture.panes).find((pane) => pane.survivor)?.survivor;
-  const primary = is("primary_in", "primary") && survivor !== "secondary";
-  const secondary = is("secondary_in", "secondary") && survivor !== "primary";
-  const out = is("outdev", "client");
+  return {
+    primary: is("primary_in", "primary") && survivor !== "secondary", secondary: is("secondary_in", "secondary") && survivor !== "primary",
+    out: is("outdev", "client"), names: ["primary", "secondary"],
+  };
+}
+
+// The two replicas, the proxy and the client, as they are connected.
+function diagram(told) {
+  const { primary, secondary, out, names } = present(told);
+  const [one, two] = names.map((name) => (name.length > 14 ? `${name.slice(0, 13)}…` : name));
   const node = (x, y, width, name, kind, on) => s("g", { class: `node ${kind}${on ? "" : " off"}` },
     s("rect", { x, y, width, height: 34, rx: 8 }), s("text", { x: x + width / 2, y: y + 21.5, "text-anchor": "middle" }, name));
   const wire = (path, on, kind) => s("path", { d: path, class: `wire ${kind}${on ? "" : " off"}` });
@@ -28,7 +44,7 @@ function diagram(told) {
   return s("svg", { viewBox: "0 0 380 124", class: "diagram", role: "img", "aria-label": words },
     wire("M112 23 C150 23 140 54 166 54", primary, "primary"), wire("M112 101 C150 101 140 70 166 70", secondary, "secondary"),
     wire("M262 62 H306", out, "out"),
-    node(2, 6, 110, "primary", "primary", primary), node(2, 84, 110, "secondary", "secondary", secondary),
+    node(2, 6, 110, one, "primary", primary), node(2, 84, 110, two, "secondary", secondary),
     node(166, 45, 96, "compared", "middle", true), node(306, 45, 72, "clients", "client", out),
     primary ? null : s("text", { x: 140, y: 34, class: "cut" }, "✕"), secondary ? null : s("text", { x: 140, y: 100, class: "cut" }, "✕"),
     out ? null : s("text", { x: 284, y: 67, class: "cut" }, "✕"));
@@ -40,14 +56,19 @@ function tile(title) {
   return { element: h("section", { class: "card tile" }, h("h3", null, title), value, more), value, more };
 }
 
+const GOOD = new Set(["protected", "standby", "alone", "copying", "receiving", "starting", "waiting"]); // of an agent's states
+const WHO = { guest: "QEMU", peer: "The other agent", network: "The network" }; // of an agent's ports
 const SAID = {
   checkpoint_requested: (mark) => [`Checkpoint asked for${mark.attempt > 1 ? `, attempt ${mark.attempt}` : ""}: ${mark.reason}`, "asked"],
   checkpoint_completed: (mark) => [`Checkpoint made${mark.took === null ? "" : ` after ${format.seconds(mark.took)}`}; ${format.counted(mark.released_frames, "frame")} released`, "made"],
   checkpoint_failed: () => ["Checkpoint failed; nothing was released", "failed"],
   failed_over: (mark) => [`The ${mark.survivor} goes on alone`, "failed"],
-  peer_connected: (mark) => [`${mark.role} has a peer`, "peer"],
-  peer_lost: (mark) => [`${mark.role} lost its peer: ${mark.reason}`, "failed"],
+  peer_connected: (mark) => [`${WHO[mark.role] ?? mark.role} is connected`, "peer"],
+  peer_lost: (mark) => [`${WHO[mark.role] ?? mark.role} is no longer connected: ${mark.reason}`, "failed"],
   warning: (mark) => [mark.text, "failed"],
+  guest_checkpoint: (mark) => [`${mark.count > 1 ? `${mark.count} checkpoints` : "Checkpoint"} made, ${mark.count > 1 ? "the longest " : ""}after ${format.seconds(mark.took)}, the guest stood still ${format.seconds(mark.paused)}: ${Object.keys(mark.asked).join(", ")}`, "made"],
+  agent_changed: (mark) => [`${mark.before} → ${mark.after}: ${mark.happened}${mark.detail && mark.detail !== mark.happened ? `, ${mark.detail}` : ""}`, GOOD.has(mark.after) ? "peer" : "failed"],
+  taken_over: (mark) => [`The guest goes on here alone, ${format.seconds(Math.max(0, ...Object.values(mark.steps)))} after: ${mark.why}`, "peer"],
 };
 
 export function overview(main) {
@@ -83,7 +104,7 @@ export function overview(main) {
     const state = store.state === "live" ? told.protection.state : store.state;
     hero.dataset.state = state;
     shield.querySelector(".inner").setAttribute("d", INNER[state] ?? "");
-    say(word, STATES[state]);
+    say(word, store.state === "live" ? titleOf(told) : STATES[state]);
     if (!told) return;
     const { picture: seen, protection } = told;
     say(since, store.state === "live" ? `since ${format.clock(protection.since)}, for ${format.seconds(Math.max(0, seen.wall - protection.since))}` : `last seen ${format.clock(seen.wall)}`);
@@ -99,8 +120,8 @@ export function overview(main) {
     const held = sum((pane) => pane.accounting.primary.held.bytes + pane.accounting.secondary.held.bytes);
     say(tiles.held.value, format.bytes(held));
     say(tiles.held.more, held ? `the oldest for ${format.seconds(Math.max(...panes.flatMap((pane) => [pane.primary_age, pane.secondary_age])))}` : "nothing waits");
-    say(tiles.checkpoints.value, format.number(sum((pane) => pane.accounting.checkpoints_completed)));
-    const took = store.marks.findLast((mark) => mark.event === "checkpoint_completed" && mark.took !== null)?.took;
+    say(tiles.checkpoints.value, format.number(seen.guest?.checkpoints ?? sum((pane) => pane.accounting.checkpoints_completed)));
+    const took = store.marks.findLast((mark) => ["checkpoint_completed", "guest_checkpoint"].includes(mark.event) && mark.took !== null)?.took;
     say(tiles.checkpoints.more, took === undefined ? `${format.number(sum((pane) => pane.accounting.checkpoints_requested))} asked for` : `the last took ${format.seconds(took)}`);
     say(tiles.divergences.value, format.number(sum((pane) => Object.values(pane.accounting.divergences).reduce((a, b) => a + b, 0))));
     say(tiles.divergences.more, sum((pane) => pane.diverged) ? `${format.counted(sum((pane) => pane.diverged), "connection")} held for it` : "none waits for a checkpoint");

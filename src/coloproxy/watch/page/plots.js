@@ -5,7 +5,7 @@ import { store } from "./live.js";
 
 const HEIGHT = 158;
 const LEAST = 20; // seconds shown at least
-const GLYPH = { checkpoint_completed: "made", checkpoint_requested: "asked", checkpoint_failed: "failed", failed_over: "failed" };
+const GLYPH = { checkpoint_completed: "made", checkpoint_requested: "asked", checkpoint_failed: "failed", failed_over: "failed", guest_checkpoint: "made", taken_over: "failed" };
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 

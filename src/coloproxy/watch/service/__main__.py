@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import uvicorn
 
@@ -15,6 +16,7 @@ from coloproxy.watch.service.hub import Hub
 from coloproxy.watch.service.line import Line
 
 NICE = 10  # the frames come first
+AUTOGROUP = Path("/proc/self/autogroup")
 MOST_CONNECTIONS = 512
 NO_NEWS = ("without completing", "timeout graceful shutdown exceeded")
 UNREAD = 20_000  # milliseconds after which a connection is given up whose reader takes nothing
@@ -48,9 +50,17 @@ async def serve(channel: int, listener: int) -> None:
     await serving
 
 
+def give_way() -> None:
+    """Let the proxy go first where both want a processor. Where the kernel shares them out among sessions first, a
+    process's own niceness counts only within its session, and that of the session is what tells (sched(7))."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, NICE)
+        AUTOGROUP.write_text(str(NICE))
+
+
 def main() -> None:
     """Serve."""
-    os.nice(NICE)
+    give_way()
     asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2])))
 
 

@@ -128,7 +128,7 @@ class Api:
         return PlainTextResponse("ok\n" if alive else "the proxy does not show itself\n", 200 if alive else 503)
 
     async def readyz(self, _request: Request) -> Response:
-        state, _, why = self.hub.protection
+        state, _, why, _ = self.hub.protection
         ready = self.hub.alive and state in ("protected", "waiting", "alone", "idle")
         return PlainTextResponse(f"{why}\n", 200 if ready else 503)
 

@@ -1,23 +1,27 @@
 """What the service knows of the proxy, and to whom it passes that on."""
 
 import asyncio
+import bisect
 import itertools
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from coloproxy.compare.events import (
+    AgentChanged,
     CheckpointCompleted,
     CheckpointFailed,
     CheckpointRequested,
     Divergence,
     Event,
     FailedOver,
+    GuestCheckpoint,
     PeerConnected,
     PeerLost,
+    TakenOver,
     Warned,
 )
 from coloproxy.compare.rules import Rule
@@ -44,7 +48,24 @@ MARKS = 500  # checkpoints and failovers on the time axis
 PATIENCE = 5.0  # seconds in which the proxy must answer, and after which a picture is no longer of now
 DURATIONS = tuple(0.001 * 2**power for power in range(16))  # seconds: bounds for checkpoints, 1 ms to 33 s
 
-MARKED = CheckpointRequested | CheckpointCompleted | CheckpointFailed | FailedOver | PeerConnected | PeerLost | Warned
+MARKED = (
+    CheckpointRequested | CheckpointCompleted | CheckpointFailed | FailedOver | PeerConnected | PeerLost | Warned
+    | AgentChanged | TakenOver
+)  # fmt: skip
+OF_THE_GUEST = CheckpointRequested | CheckpointCompleted | FailedOver  # of which an agent says more itself
+ROUTINE = ("stopped for a checkpoint", "resumed after a checkpoint")  # what an agent does all the time
+
+
+class Durations:
+    """How long something took, as a histogram's cells: those of DURATIONS, and what is above."""
+
+    def __init__(self) -> None:
+        self.cells = [0] * (len(DURATIONS) + 1)
+        self.sum = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.cells[bisect.bisect_left(DURATIONS, seconds)] += 1
+        self.sum += seconds
 
 
 class Hub:
@@ -61,8 +82,10 @@ class Hub:
         self.audience = Audience(self._wanted)
         self.closed = False
         self.failed_checkpoints = 0
-        self.durations = [0] * (len(DURATIONS) + 1)
-        self.duration = 0.0
+        self.took = Durations()
+        self.paused = Durations()
+        self.asked: Counter[str] = Counter()
+        self._checkpoints: list[GuestCheckpoint] = []  # since the last picture
         self._heard = 0.0
         self._numbers = itertools.count(1)
         self._questions: dict[int, asyncio.Future[Answer]] = {}
@@ -91,6 +114,9 @@ class Hub:
     def _seen(self, picture: Picture) -> None:
         self.picture, self._heard = picture, time.monotonic()
         self.protection = protection(picture, self.protection)
+        if self._checkpoints:
+            self._mark(together(picture.wall, self._checkpoints))
+            self._checkpoints = []
         self.audience.tell("picture", self.now(self.history.add(picture)))
 
     def _happened(self, told: Happened) -> None:
@@ -99,18 +125,28 @@ class Hub:
             self.vault.add(told, event)
             if told.number is not None:
                 self.audience.tell("divergence", summary(self.vault.entries[told.number]))
-        elif isinstance(event, MARKED):
-            self._count(event)
-            self.marks.append(mark(told.wall, event))
-            self.audience.tell("mark", self.marks[-1])
+        elif isinstance(event, GuestCheckpoint):
+            self.took.add(event.took)
+            self.paused.add(event.paused)
+            self.asked.update(event.asked)
+            self._checkpoints.append(event)
+        elif isinstance(event, MARKED) and not self._routine(event):
+            if isinstance(event, CheckpointFailed):
+                self.failed_checkpoints += 1
+            elif isinstance(event, CheckpointCompleted) and event.took is not None:
+                self.took.add(event.took)
+            self._mark(mark(told.wall, event))
 
-    def _count(self, event: Event) -> None:
-        if isinstance(event, CheckpointFailed):
-            self.failed_checkpoints += 1
-        elif isinstance(event, CheckpointCompleted) and event.took is not None:
-            cell = next((at for at, bound in enumerate(DURATIONS) if event.took <= bound), len(DURATIONS))
-            self.durations[cell] += 1
-            self.duration += event.took
+    def _routine(self, event: Event) -> bool:
+        """Whether it is no news, for an agent says it in another way, or all the time."""
+        guest = self.hello is not None and self.hello.command == "guest"
+        return guest and (
+            isinstance(event, OF_THE_GUEST) or (isinstance(event, AgentChanged) and event.happened in ROUTINE)
+        )
+
+    def _mark(self, made: dict[str, Any]) -> None:
+        self.marks.append(made)
+        self.audience.tell("mark", made)
 
     # For the page
 
@@ -121,9 +157,8 @@ class Hub:
 
     def now(self, point: Point | None = None) -> dict[str, Any]:
         """All there is to say of this moment, but for connections and divergences."""
-        state, since, why = self.protection
         return {
-            "protection": {"state": state, "since": since, "why": why},
+            "protection": self.protection._asdict(),
             "picture": self.picture,
             "point": point._asdict() if point is not None else None,
             "pages": len(self.audience.readers),
@@ -161,8 +196,24 @@ class Hub:
 def mark(wall: float, event: Event) -> dict[str, Any]:
     """An event on the time axis."""
     fields = msgspec.to_builtins(event)
-    kept = ("event", "epoch", "took", "reason", "attempt", "survivor", "role", "text", "released_frames")
+    kept = (
+        "event", "epoch", "took", "reason", "attempt", "survivor", "role", "text", "released_frames", "before", "after",
+        "happened", "detail", "why", "steps",
+    )  # fmt: skip
     return {"wall": wall, **{name: fields[name] for name in kept if name in fields}}
+
+
+def together(wall: float, made: list[GuestCheckpoint]) -> dict[str, Any]:
+    """A guest's checkpoints since the last picture as one mark; it may make many a second. took, paused: of the one
+    that took longest."""
+    asked: Counter[str] = Counter()
+    for each in made:
+        asked.update(each.asked)
+    longest = max(made, key=lambda each: each.took)
+    return {
+        "wall": wall, "event": "guest_checkpoint", "count": len(made), "asked": asked, "took": longest.took,
+        "paused": longest.paused,
+    }  # fmt: skip
 
 
 def summary(entry: Entry) -> dict[str, Any]:

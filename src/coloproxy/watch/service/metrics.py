@@ -12,10 +12,11 @@ from prometheus_client.core import (
 )
 
 from coloproxy.compare.events import Side, SideAccount
-from coloproxy.watch.messages import Gate, Pane, Picture
+from coloproxy.watch.messages import Gate, Guest, Pane, Picture
 from coloproxy.watch.service.history import SHORTEST_WAIT
-from coloproxy.watch.service.hub import DURATIONS, Hub
+from coloproxy.watch.service.hub import DURATIONS, Durations, Hub
 
+ROLES = ("primary", "secondary", "none")
 ENDS = ("received", "released", "passed", "dropped", "refused")
 Values = Callable[[Pane], Mapping[tuple[str, ...], float]]
 
@@ -45,7 +46,10 @@ class Collector:
             yield self._latency(picture)
             failed = self._hub.failed_checkpoints
             yield counter("coloproxy_checkpoints_failed", "Checkpoints that came to nothing.", failed)
-            yield self._durations()
+            text = "From asking for a checkpoint until it was made."
+            yield durations("coloproxy_checkpoint_duration_seconds", text, self._hub.took)
+            if picture.guest is not None:
+                yield from self._guest(picture.guest)
 
     def _service(self) -> Iterator[Metric]:
         hub = self._hub
@@ -76,13 +80,27 @@ class Collector:
             family.add_metric([name], buckets(cells(counts)), pane.accounting.waited)
         return family
 
-    def _durations(self) -> Metric:
-        family = HistogramMetricFamily(
-            "coloproxy_checkpoint_duration_seconds", "From asking for a checkpoint until it was made."
-        )
-        bounds = [*DURATIONS, float("inf")]
-        family.add_metric([], buckets(list(zip(bounds, self._hub.durations))), self._hub.duration)
-        return family
+    def _guest(self, guest: Guest) -> Iterator[Metric]:
+        role = GaugeMetricFamily("coloproxy_guest_role", "1 for what this host is.", labels=["role"])
+        for name in ROLES:
+            role.add_metric([name], name == guest.role)
+        yield role
+        yield gauge("coloproxy_guest_protected", "1 while both hosts are in step.", guest.looks == "protected")
+        yield gauge("coloproxy_guest_peer_present", "1 while the other agent is there.", guest.peer is not None)
+        yield gauge("coloproxy_guest_generation", "Of the lease: one more with each takeover.", guest.generation)
+        yield counter("coloproxy_guest_checkpoints", "Checkpoints of the guest, made from here.", guest.checkpoints)
+        asked = CounterMetricFamily("coloproxy_guest_checkpoints_asked", "What they were made for.", labels=["reason"])
+        for reason, count in self._hub.asked.items():
+            asked.add_metric([reason], count)
+        yield asked
+        yield durations("coloproxy_guest_pause_seconds", "For how long the guest stood still.", self._hub.paused)
+
+
+def durations(name: str, text: str, counted: Durations) -> Metric:
+    """A histogram of what takes long."""
+    family = HistogramMetricFamily(name, text)
+    family.add_metric([], buckets(list(zip([*DURATIONS, float("inf")], counted.cells))), counted.sum)
+    return family
 
 
 def frames(picture: Picture) -> Iterator[Metric]:

@@ -7,11 +7,12 @@ from coloproxy.watch.messages import Picture
 
 class Protection(NamedTuple):
     """state: protected, waiting (a checkpoint is needed), alone (one replica is left), open (a socket has no peer),
-    idle (nothing is compared). since: wall. why: a sentence."""
+    idle (nothing is compared). since: wall. why: a sentence. title: the state's name, if not the usual one."""
 
     state: str
     since: float
     why: str
+    title: str = ""
 
 
 STARTED = Protection("open", 0.0, "The proxy has just begun.")
@@ -22,8 +23,11 @@ NAMES = {
 
 def protection(picture: Picture, before: Protection) -> Protection:
     """What a picture says; `since` is from before while the state stays."""
-    state, why = judge(picture)
-    return Protection(state, before.since if state == before.state and before.since else picture.wall, why)
+    guest = picture.guest
+    state, why = judge(picture) if guest is None else (guest.looks, guest.why)
+    title = "" if guest is None else guest.title
+    same = (state, title) == (before.state, before.title) and before.since
+    return Protection(state, before.since if same else picture.wall, why, title)
 
 
 def judge(picture: Picture) -> tuple[str, str]:
