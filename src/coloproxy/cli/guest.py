@@ -286,7 +286,7 @@ def demo(out: Annotated[Path, typer.Option(help="A folder for guest.svg.")] = Pa
     On this machine, as root. Exits with status 1 if a client saw a wrong byte or a closed connection.
     """
     with extra():
-        from coloproxy.guest.showcase import picture
+        from coloproxy.guest.showcase import picture, screen
         from coloproxy.guest.showcase.play import play
     begin = time.monotonic()
     try:
@@ -295,8 +295,8 @@ def demo(out: Annotated[Path, typer.Option(help="A folder for guest.svg.")] = Pa
             story = play(Path(folder), shown.update)
     except OSError as error:
         raise ColoproxyError(f"{error.filename or out}: {error.strerror}; name another folder with --out.") from None
-    for moment in story.moments:
-        console.print(f"[dim]{moment.when:8.3f} s[/]  {'[bold]' if moment.loud else ''}{moment.what}")
+    for line in screen.lines(story):
+        console.print(line, highlight=False)
     for name, each in (("echo", story.echo), ("download", story.download)):
         if each.error is not None:
             console.print(f"[red]{name}: {each.error}[/]")
