@@ -1,6 +1,7 @@
 """The end of the channel in the service: what the proxy tells goes to the hub, what is asked goes back."""
 
 import asyncio
+import contextlib
 import socket
 from typing import Self
 
@@ -26,7 +27,8 @@ class Line:
         return cls(reader, writer, hub)
 
     async def run(self) -> None:
-        """Hear the proxy out; returns when it is gone."""
+        """Hear the proxy out; returns when it is gone, which a question to it may be the first to find."""
         decode = msgspec.json.Decoder(Told).decode
-        while line := await self._reader.readline():
-            self._hub.hear(decode(line))
+        with contextlib.suppress(ConnectionError):
+            while line := await self._reader.readline():
+                self._hub.hear(decode(line))
