@@ -7,6 +7,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from coloproxy.guest.image import block
 from coloproxy.guest.tls import make_keys
+from support.faults import Ranges, matrix
 from support.filters import beside
 from support.pair import PROTECTED, Pair, running, talking
 
@@ -173,10 +175,27 @@ def rounds(pair: Pair, arguments: argparse.Namespace) -> None:
     say("rounds", f"{arguments.rounds} on the same two connections, longest gap {ms(gaps)}")
 
 
+def faults(arguments: argparse.Namespace) -> None:
+    """Every fault of every victim in every state, in another order and at other moments with each seed."""
+    for seed in range(arguments.seed, arguments.seed + arguments.seeds):
+        cells = matrix()
+        random.Random(seed).shuffle(cells)
+        came: Counter[str] = Counter()
+        with tempfile.TemporaryDirectory(prefix="coloproxy-faults-") as folder:
+            ranges = Ranges(Path(folder), seed)
+            try:
+                for cell in cells:
+                    came[ranges.suffer(cell)] += 1
+            finally:
+                ranges.close()
+        what = ", ".join(f"{outcome} {count}" for outcome, count in sorted(came.items()))
+        say("faults", f"seed {seed}: {len(cells)} cells, {what}; all as it must be")
+
+
 def settled(pair: Pair, before: dict[str, int]) -> int:
     """How many went on alone, once neither is undecided."""
     end = time.monotonic() + 15
-    undecided = {*PROTECTED, "deciding", "standby", "loading", "taking over", "failing over"}
+    undecided = {*PROTECTED, "pairing", "deciding", "standby", "loading", "taking over", "failing over"}
     while time.monotonic() < end and undecided & {pair.quietly(host) for host in pair.file.host}:
         time.sleep(0.02)
     time.sleep(0.3)
@@ -231,10 +250,12 @@ PARTS: dict[str, Callable[[Pair, argparse.Namespace], None]] = {
     "kill": kill, "cut": cut, "rounds": rounds,
 }  # fmt: skip
 
+FAULTS = "faults"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", default=list(PARTS), help=", ".join(PARTS))
+    parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"{', '.join(PARTS)}; {FAULTS}, if it is named")
     parser.add_argument("--size", type=int, default=200, help="MiB of the download")
     parser.add_argument("--patience", type=int, default=60, help="seconds for a download that QEMU compares")
     parser.add_argument("--kills", type=int, default=10)
@@ -243,11 +264,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=20, help="of idleness and of load")
     parser.add_argument("--network", choices=["stream", "vhost-user"], default="stream", help="of the guest")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=1, help="of the faults")
     parser.add_argument("--keys", action="store_true", help="all between the hosts under TLS")
     arguments = parser.parse_args()
-    unknown = set(arguments.parts) - set(PARTS)
+    unknown = set(arguments.parts) - {*PARTS, FAULTS}
     if unknown:
-        parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+        parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}, {FAULTS}")
+    if FAULTS in arguments.parts:
+        faults(arguments)
+        arguments.parts.remove(FAULTS)
+    if not arguments.parts:
+        return
     with tempfile.TemporaryDirectory(prefix="coloproxy-guest-") as folder:
         make_keys(Path(folder, "keys"), ["a", "b"])
         keys = f'keys = "{folder}/keys"' if arguments.keys else ""

@@ -85,13 +85,32 @@ def test_nothing_leaves_the_mouth_after_its_time() -> None:
     mouth = Mouth("m")
     (out,) = joined(mouth)
     send(mouth, b"too early")
-    mouth.until = time.monotonic() + 0.05
+    mouth.give(time.monotonic() + 0.05, 0.0)
     send(mouth, b"now")
     time.sleep(0.06)
     send(mouth, b"too late")
-    mouth.until = math.inf
+    mouth.give(math.inf, 0.0)
     send(mouth, b"for ever")
     assert out.frames == [b"now", b"for ever"]
+
+
+def test_a_patient_mouth_says_later_what_it_may_not_say_now() -> None:
+    mouth = Mouth("m")
+    (out,) = joined(mouth)
+    mouth.patient = True
+    send(mouth, b"first")
+    send(mouth, b"second")
+    assert not out.frames
+    assert not mouth.idle
+    mouth.give(math.inf, 0.0)
+    send(mouth, b"third")
+    assert out.frames == [b"first", b"second", b"third"]
+    mouth.shut()
+    send(mouth, b"never")
+    mouth.shut()
+    mouth.give(math.inf, 0.0)
+    assert out.frames[3:] == []
+    assert mouth.counters() == {"held": 0, "dropped": 1}
 
 
 def ip(text: str) -> bytes:

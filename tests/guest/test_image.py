@@ -33,7 +33,8 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 @pytest.mark.qemu
 def test_a_guest_has_an_init_and_its_drivers(tmp_path: Path) -> None:
-    made = image.build(tmp_path, "10.0.0.1/24", "10.0.0.2")
+    made = image.build(tmp_path, "10.0.0.1/24", "fd00::1/64", route="10.0.0.2")
     archive = gzip.decompress(made.initrd.read_bytes())
-    assert b"ip address add 10.0.0.1/24 dev eth0\nip route add default via 10.0.0.2\n" in archive
+    assert b"for address in 10.0.0.1/24 fd00::1/64; do ip address add $address dev eth0; done\n" in archive
+    assert b"\nip route add default via 10.0.0.2\n" in archive
     assert all(f"modules/{Path(driver).name}.ko\0".encode() in archive for driver in image.DRIVERS)

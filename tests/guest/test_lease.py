@@ -48,9 +48,22 @@ def test_a_guest_is_started_where_nobody_has_it_or_its_lease_has_run_out() -> No
 
 def test_only_who_has_the_guest_renews() -> None:
     assert lease.renew("a", 5)(PAIR, False) == PAIR
-    for host, generation in (("a", 4), ("c", 5)):
+    for host, generation in (("a", 2), ("a", 6), ("b", 4), ("c", 5)):
         with pytest.raises(RefusedError):
             lease.renew(host, generation)(PAIR, True)
+
+
+def test_who_has_not_heard_of_its_own_changes_has_the_guest_still() -> None:
+    alone = lease.claim("a", 4)(PAIR, True)  # it heard neither of the pair that it made, nor of this
+    assert alone == Record(6, ("a",))
+    assert lease.claim("a", 4)(alone, True) == alone
+    for record in (PAIR, alone):
+        assert lease.renew("a", 4)(record, True) == record
+    for other in (Record(6, ("b",)), Record(6, ("b", "a")), Record(7, ("a",))):
+        with pytest.raises(RefusedError):
+            lease.renew("a", 4)(other, True)
+        with pytest.raises(RefusedError):
+            lease.claim("a", 4)(other, True)
 
 
 def test_who_ends_the_guest_leaves_it_to_nobody() -> None:

@@ -1,24 +1,20 @@
-"""A real pair of guests, clients that check every byte, and everything that can be killed, killed."""
+"""A real pair of guests, and clients that check every byte; what becomes of faults is told by test_faults."""
 
 import json
-import os
 import re
-import signal
 import socket
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from coloproxy.errors import ColoproxyError
 from support.pages import DOCS, table
-from support.pair import PROTECTED, RANDOM, Pair, Talk, running, talking
+from support.pair import PROTECTED, RANDOM, Pair, running, talking
 
 pytestmark = [pytest.mark.qemu, pytest.mark.root, pytest.mark.timeout(180)]
-
-GAP = 5.0  # seconds: far more than a failover takes, for machines that do much else at once
 
 
 @pytest.fixture(scope="module")
@@ -125,106 +121,12 @@ def test_both_hosts_have_a_page_that_tells_checkpoints_with_their_reasons(protec
     assert 'coloproxy_guest_checkpoints_asked_total{reason="asked for"}' in served
 
 
-KILL, STOP = signal.SIGKILL, signal.SIGSTOP
-DIES: dict[str, Callable[[Pair, str], None]] = {
-    "its QEMU is killed": lambda pair, host: os.kill(pair.qemu(host), KILL),
-    "its QEMU stands still": lambda pair, host: os.kill(pair.qemu(host), STOP),
-    "its agent is killed": lambda pair, host: os.kill(pair.agent_pid(host), KILL),
-    "its host is switched off": lambda pair, host: pair.kill_host(host),
-}
-
-
-def survives(pair: Pair, talk: Talk, survivor: str, trouble: Callable[[], None]) -> None:
-    """Trouble is made; the guest goes on alone on this host, and its clients with it."""
-    before = len(pair.events(survivor, "taken_over"))
-    talk.fresh()
-    trouble()
-    pair.wait(lambda: len(pair.events(survivor, "taken_over")) > before)
-    talk.goes_on(pair, 20)
-    assert pair.state(survivor) == "alone"
-    assert talk.gap < GAP, pair.story()
-
-
-@pytest.mark.parametrize("what", DIES)
-def test_when_the_primary_dies_the_secondary_goes_on(protected: Pair, what: str) -> None:
-    primary, secondary = hosts(protected)
-    with talking(protected) as talk:
-        survives(protected, talk, secondary, lambda: DIES[what](protected, primary))
-
-
-@pytest.mark.parametrize("what", DIES)
-def test_when_the_secondary_dies_the_primary_goes_on(protected: Pair, what: str) -> None:
-    primary, secondary = hosts(protected)
-    with talking(protected) as talk:
-        survives(protected, talk, primary, lambda: DIES[what](protected, secondary))
-
-
-def test_cut_off_from_each_other_exactly_one_goes_on(protected: Pair) -> None:
-    with talking(protected) as talk:
-        protected.wire("a", False)
-        protected.wait(lambda: sorted(map(protected.quietly, "ab")) in (["alone", "failed"], ["alone", "waiting"]))
-        talk.goes_on(protected, 20)
-        time.sleep(1)
-        assert [protected.ask(host)["role"] for host in "ab"].count("primary") == 1
-        talk.goes_on(protected, 20)
-
-
 def test_a_failover_can_be_asked_for(protected: Pair) -> None:
     _, secondary = hosts(protected)
     with talking(protected) as talk:
         assert "the guest lives here now" in protected.command("failover")
         talk.goes_on(protected, 20)
     assert protected.state(secondary) == "alone"
-
-
-def test_the_primary_dies_in_the_middle_of_a_checkpoint(protected: Pair) -> None:
-    primary, secondary = hosts(protected)
-
-    def trouble() -> None:
-        protected.ask(primary, "checkpoint")
-        os.kill(protected.qemu(primary), KILL)
-
-    with talking(protected) as talk:
-        survives(protected, talk, secondary, trouble)
-
-
-def test_the_secondary_dies_in_the_middle_of_a_checkpoint(protected: Pair) -> None:
-    primary, secondary = hosts(protected)
-
-    def trouble() -> None:
-        protected.ask(primary, "checkpoint")
-        os.kill(protected.qemu(secondary), KILL)
-
-    with talking(protected) as talk:
-        survives(protected, talk, primary, trouble)
-
-
-@pytest.mark.parametrize("which", ["QEMU", "agent", "host"])
-def test_a_secondary_that_dies_while_it_is_copied_to_changes_nothing(protected: Pair, which: str) -> None:
-    primary, secondary = hosts(protected)
-    with talking(protected) as talk:
-        survives(protected, talk, primary, lambda: os.kill(protected.qemu(secondary), KILL))
-        protected.wait(lambda: protected.ask(primary)["peer"] == "waiting")
-        protected.ask(primary, "protect")
-        protected.wait(lambda: protected.quietly(secondary) == "receiving" and protected.ask(secondary)["pid"])
-        if which == "host":
-            protected.kill_host(secondary)
-        else:
-            os.kill(protected.qemu(secondary) if which == "QEMU" else protected.agent_pid(secondary), KILL)
-        protected.wait_state(primary, "alone")
-        talk.goes_on(protected, 20)
-
-
-def test_a_guest_that_is_alone_outlives_its_agent(protected: Pair) -> None:
-    primary, secondary = hosts(protected)
-    with talking(protected) as talk:
-        survives(protected, talk, primary, lambda: os.kill(protected.qemu(secondary), KILL))
-        qemu = protected.qemu(primary)
-        os.kill(protected.agent_pid(primary), KILL)
-        protected.agent(primary)
-        protected.wait_state(primary, "alone")
-        assert protected.qemu(primary) == qemu
-        talk.goes_on(protected, 20)
 
 
 def test_what_cannot_be_is_refused_by_a_sentence(protected: Pair) -> None:

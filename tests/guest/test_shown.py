@@ -19,7 +19,7 @@ def test_there_are_words_for_every_state() -> None:
 
 def test_only_what_is_in_step_is_called_protected() -> None:
     protected = {state for state, look in LOOKS.items() if look.looks == "protected"}
-    assert protected == (IN_STEP | {State.STANDBY, State.LOADING}) - {State.DECIDING}
+    assert protected == (IN_STEP | {State.STANDBY, State.LOADING}) - {State.PAIRING, State.DECIDING}
     assert not protected & UNPROTECTED
 
 

@@ -2,17 +2,20 @@
 
 import json
 import os
+import selectors
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pyroute2 import NetNS
+from pyroute2 import IPRoute, NetNS
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD
 
 from coloproxy.guest import client, config, here, image
 from coloproxy.guest.client import Status
@@ -23,17 +26,20 @@ PROTECTED = {"protected", "checkpointing"}
 
 
 class Pair:
-    """Two hosts on this machine. `number` tells pairs apart that are there at once; misses: signs of life, more than by
-    default, for machines that do much else at once. host: what else is said of each host."""
+    """Two hosts on this machine. `number` tells pairs apart that are there at once; wide: the hosts know each other by
+    IPv6; misses: signs of life, more than by default, for machines that do much else at once; timing: more of it; host:
+    what else is said of each host."""
 
     def __init__(
         self, folder: Path, number: int = 1, lease: str | None = None, extra: str = "", misses: int = 20,
-        network: str = "stream", host: str = "",
-    ) -> None:
+        network: str = "stream", wide: bool = False, timing: Mapping[str, int] | None = None,
+        host: str = "",
+    ) -> None:  # fmt: skip
         self.name = f"cptest{number}"
-        self.address = f"10.177.{number}.1"
+        self.address, self.address6 = f"10.177.{number}.1", f"fd00:177:{number:x}::1"
         self.folder = folder
-        made = image.build(folder, f"{self.address}/24")
+        hosts = [f"fd00:178:{number:x}::{at}" if wide else f"10.178.{number}.{at}" for at in (1, 2)]
+        made = image.build(folder, f"{self.address}/24", f"{self.address6}/64")
         self.path = folder / "guest.toml"
         self.path.write_text(
             f"""
@@ -52,14 +58,14 @@ network = "{network}"
 [here]
 address = "10.177.{number}.2/24"
 [timing]
-misses = {misses}
+{"".join(f"{key} = {value}{chr(10)}" for key, value in {"misses": misses, **(timing or {})}.items())}
 [host.a]
-address = "10.178.{number}.1"
+address = "{hosts[0]}"
 tap = "guest0"
 bridge = "br0"
 {host}
 [host.b]
-address = "10.178.{number}.2"
+address = "{hosts[1]}"
 tap = "guest0"
 bridge = "br0"
 {host}
@@ -79,17 +85,33 @@ bridge = "br0"
     def start(self, protect: bool = True) -> None:
         """Have the guest booted, then protected."""
         here.make(self.file)
+        with IPRoute() as ours:
+            index = ours.link_lookup(ifname=self.name)[0]
+            ours.addr("add", index=index, address=f"{self.address6[:-1]}2", prefixlen=64, flags=IFA_F_NODAD)
+        for number in range(3):
+            self.member(number, True)
         for number, host in enumerate(self.file.host):
             with NetNS(here.namespace(self.file, host)) as there:  # so that the agents reach us, and etcd here
                 index = there.link_lookup(ifname="br0")[0]
                 there.addr("add", index=index, address=f"{self.address[:-1]}{3 + number}", prefixlen=24)
             self.agent(host)
         self.wait(lambda: len(client.statuses(self.file)) == 2)
-        self.ask("a", "up")
-        console = self.file.place("a") / "console.log"
-        self.wait(lambda: console.exists() and image.READY in console.read_text(), 60)
+        self.boot("a")
         if protect:
             self.command("protect")
+
+    def boot(self, host: str) -> None:
+        """Start the guest on a host that may have it, as soon as the lease allows that."""
+        console = self.file.place(host) / "console.log"
+        console.unlink(missing_ok=True)
+        self.wait(lambda: self._started(host))
+        self.wait(lambda: console.exists() and image.READY in console.read_text(), 60)
+
+    def _started(self, host: str) -> bool:
+        if self.quietly(host) in ("waiting", "failed"):
+            self.ask(host, "up")
+        self.wait(lambda: self.quietly(host) != "starting")
+        return self.quietly(host) == "alone"
 
     def agent(self, host: str) -> None:
         here.start(self.file, self.path, host)
@@ -165,6 +187,14 @@ bridge = "br0"
         """The wire between the hosts."""
         here.switch(self.file, host, "wire", up)
 
+    def member(self, number: int, up: bool) -> None:
+        """The way to a member of etcd: an address of this machine that is only for it."""
+        with IPRoute() as ours:
+            index = ours.link_lookup(ifname=self.name)[0]
+            address = f"{self.address[:-1]}2{number + 1}"
+            with suppress(NetlinkError):  # it is as it should be already
+                ours.addr("add" if up else "del", index=index, address=address, prefixlen=24)
+
     def up0(self, host: str, up: bool) -> None:
         """A host's way to the clients, and to etcd."""
         here.switch(self.file, host, "up0", up)
@@ -199,56 +229,36 @@ def running(
             pair.end()
 
 
-class Talk(threading.Thread):
-    """Echoes and counts, on one connection each, all the time; `gap` is the longest time without an answer."""
+class Client(threading.Thread):
+    """Says something on connections that stay open, and looks at all that comes back. It can rest, with them open."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self) -> None:
         super().__init__(daemon=True)
-        self._echo = self._connect(address, ECHO)
-        self._counter = self._connect(address, COUNTER)
         self._end = threading.Event()
+        self._awake = threading.Event()
+        self._awake.set()
         self.error: str | None = None
         self.count = 0
-        self.gap = 0.0
-        self.times: list[float] = []
-
-    @staticmethod
-    def _connect(address: str, port: int) -> socket.socket:
-        sock = socket.create_connection((address, port), 15)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.settimeout(30)
-        return sock
 
     def run(self) -> None:
         try:
-            lines = self._counter.makefile("rb")
-            last = time.monotonic()
             while not self._end.is_set():
-                block, begin = os.urandom(BLOCK), time.monotonic()
-                self._echo.sendall(block)
-                back = b""
-                while len(back) < BLOCK:
-                    part = self._echo.recv(BLOCK - len(back))
-                    assert part, "the connection was closed"
-                    back += part
-                assert back == block, f"wrong bytes: {back!r}, not {block!r}"
-                self.times.append(time.monotonic() - begin)
-                self._counter.sendall(b"next\n")
+                self._awake.wait()
+                self.exchange()
                 self.count += 1
-                line = lines.readline()
-                assert line == b"%d\n" % self.count, f"the counter says {line!r}, not {self.count}"
-                now = time.monotonic()
-                self.gap, last = max(self.gap, now - last), now
-                time.sleep(0.002)
         except (AssertionError, OSError) as error:
             self.error = f"after {self.count}: {error or type(error).__name__}"
 
-    def fresh(self) -> None:
-        """Count gaps from now on."""
-        self.gap = 0.0
+    def exchange(self) -> None:
+        """Say something, and hear the answer."""
+        raise NotImplementedError
+
+    def awake(self, awake: bool) -> None:
+        """Go on, or say nothing."""
+        (self._awake.set if awake else self._awake.clear)()
 
     def goes_on(self, pair: Pair, rounds: int = 5, seconds: float = 15.0) -> None:
-        """Some more round trips are made, all right."""
+        """Some more exchanges are made, all right."""
         wanted = self.count + rounds
         end = time.monotonic() + seconds
         while self.count < wanted:
@@ -256,18 +266,106 @@ class Talk(threading.Thread):
             assert time.monotonic() < end, f"no answers come any more\n{pair.story()}"
             time.sleep(0.01)
 
-    def close(self, pair: Pair) -> None:
+    def give_up(self) -> None:
+        """Say no more, whatever may be wrong."""
         self._end.set()
+        self._awake.set()
+
+    def close(self, pair: Pair) -> None:
+        self.give_up()
         self.join(30)
         assert self.error is None, f"{self.error}\n{pair.story()}"
         assert self.count
+
+
+def connected(address: str, port: int) -> socket.socket:
+    sock = socket.create_connection((address, port), 15)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.settimeout(30)
+    return sock
+
+
+class Talk(Client):
+    """Echoes and counts, on one connection each, over IPv4 and IPv6; `gap` is the longest time without an answer."""
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__()
+        self._echo = connected(pair.address, ECHO)
+        self._counter = connected(pair.address6, COUNTER)
+        self._lines = self._counter.makefile("rb")
+        self._last: float | None = None
+        self.gap = 0.0
+        self.times: list[float] = []
+
+    def exchange(self) -> None:
+        block, begin = os.urandom(BLOCK), time.monotonic()
+        self._echo.sendall(block)
+        back = b""
+        while len(back) < BLOCK:
+            part = self._echo.recv(BLOCK - len(back))
+            assert part, "the connection was closed"
+            back += part
+        assert back == block, f"wrong bytes: {back!r}, not {block!r}"
+        self.times.append(time.monotonic() - begin)
+        self._counter.sendall(b"next\n")
+        line = self._lines.readline()
+        assert line == b"%d\n" % (self.count + 1), f"the counter says {line!r}, not {self.count + 1}"
+        now = time.monotonic()
+        self.gap, self._last = max(self.gap, now - (self._last or begin)), now
+        time.sleep(0.002)
+
+    def awake(self, awake: bool) -> None:
+        self._last = None  # how long it was silent is not counted
+        super().awake(awake)
+
+    def fresh(self) -> None:
+        """Count gaps from now on."""
+        self.gap = 0.0
+
+    def close(self, pair: Pair) -> None:
+        super().close(pair)
         for sock in (self._echo, self._counter):
             sock.close()
 
 
+class Flood(Client):
+    """Has a stream of bytes echoed, as many on the way as there is room for."""
+
+    AT_ONCE = 1 << 16
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__()
+        self._sock = connected(pair.address, ECHO)
+        self._block = 2 * image.block()
+        self._said = self._heard = 0
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._sock, selectors.EVENT_READ | selectors.EVENT_WRITE)
+
+    def exchange(self) -> None:
+        """One mebibyte more, or what there is room for."""
+        end = self._heard + self.AT_ONCE
+        while self._heard < end:
+            ((_, events),) = self._selector.select(30) or [(None, 0)]
+            assert events, "nothing comes for 30 s"
+            if events & selectors.EVENT_WRITE:
+                self._said += self._sock.send(self._part(self._said))
+            if events & selectors.EVENT_READ:
+                came = self._sock.recv(self.AT_ONCE)
+                assert came, "the connection was closed"
+                assert came == self._part(self._heard, len(came)), f"wrong bytes behind {self._heard}"
+                self._heard += len(came)
+
+    def _part(self, at: int, size: int = AT_ONCE) -> bytes:
+        return self._block[(at := at % (len(self._block) // 2)) : at + size]
+
+    def close(self, pair: Pair) -> None:
+        super().close(pair)
+        self._sock.close()
+
+
 @contextmanager
 def talking(pair: Pair) -> Iterator[Talk]:
-    talk = Talk(pair.address)
+    talk = Talk(pair)
     talk.start()
     talk.goes_on(pair)
     yield talk

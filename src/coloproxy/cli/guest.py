@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 RUNNING = {"alone", "copying", "protected", "checkpointing"}  # of which an agent may have several in no time
 START = 10.0  # seconds for an agent, and for QEMU, to start
 SLOW = 60.0
+UNDER_WAY = "copying", "pairing"
 
 app = typer.Typer(help="A QEMU guest with a second copy in step: protect it, fail over.", no_args_is_help=True)
 FileName = Annotated[Path, typer.Argument(help="The guest's file.", show_default=False, metavar="FILE")]
@@ -161,7 +162,7 @@ def _protect(guest: "GuestFile", host: str) -> None:
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(f"{host} -> {other}: memory", total=None)
         end = begin + SLOW
-        while (status := client.ask(guest, host, "status"))["state"] == "copying" and time.monotonic() < end:
+        while (status := client.ask(guest, host, "status"))["state"] in UNDER_WAY and time.monotonic() < end:
             if copy := status["copy"]:
                 progress.update(task, total=copy["total"], completed=copy["total"] - copy["remaining"])
             time.sleep(0.05)
@@ -217,7 +218,8 @@ def failover(file: FileName) -> None:
         raise ColoproxyError("no guest is here.")
     client.ask(guest, primary or host or "", "failover")
     if host is not None:
-        client.until(guest, host, {"alone", "copying", "protected"}, START, not_in=frozenset({"failed", "waiting"}))
+        lives = {"alone", *UNDER_WAY, "protected"}
+        client.until(guest, host, lives, START, not_in=frozenset({"failed", "waiting"}))
         taken = client.ask(guest, host, "status")["takeover"]
         console.print(f"{host}: the guest lives here now")
         for step, seconds in taken["steps"].items():

@@ -1,7 +1,6 @@
 """The agent of one host: its QEMU, its part of the network, its connection to the other agent, and what it does when
 something happens to one of them. What may happen when is said by `states`."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -69,15 +68,18 @@ class Agent(Primary, Secondary):
             return
         self.path.alone(first=True)
         numbers.given(self.path.rewriter, was.numbers)
-        self._change(State.DECIDING, "found again", f"a guest that was {was.state}")
+        succeeding = was.state is State.FAILING_OVER  # the other host is to be fenced first
+        state = State.TAKING_OVER if succeeding else State.DECIDING
+        self._change(state, "found again", f"a guest that was {was.state}")
         self._begin_loss("the agent was started anew")
         self._attach(self._claim)
 
     def _actions(self) -> Mapping[Do, Callable[[], None]]:
         return {
             Do.NOTHING: lambda: None, Do.START: self._start, Do.SPEAK: self._speak, Do.SILENCE: self._silence,
-            Do.COPY: self._copy, Do.RECEIVE: self._receive, Do.PAIR: self._pair, Do.CLAIM: self._claim,
-            Do.SEPARATE: self._separate, Do.SUCCEED: self._fence, Do.YIELD: self._yield, Do.DISCARD: self._discard,
+            Do.COPY: self._copy, Do.RECEIVE: self._receive, Do.PAIR: self._pair, Do.TELL: self._tell,
+            Do.CLAIM: self._claim, Do.SEPARATE: self._separate, Do.SUCCEED: self._fence, Do.YIELD: self._yield,
+            Do.DISCARD: self._discard,
         }  # fmt: skip
 
     def _qemu_says(self, name: str, data: Mapping[str, Any]) -> None:
@@ -107,54 +109,58 @@ class Agent(Primary, Secondary):
         self._lose(f"the other agent: {why}")
 
     def _tick(self) -> None:
-        """Give a sign of life; look for the other agent's, and for QEMU's."""
-        timing, now = self.file.timing, time.monotonic()
-        every = timing.heartbeat / 1000
+        """Give a sign of life; look for the other agent's, and for QEMU's. Who did not work itself meanwhile, for
+        others had the processor, has no right to wonder: of the time since the last look only what is usual counts."""
+        every, now = self.file.timing.heartbeat / 1000, time.monotonic()
         self.loop.after(every, self._tick)
-        late, self._ticked = now - self._ticked > 2 * every, now
+        passed, before, self._ticked = min(now - self._ticked, 2 * every), self._ticked, now
         if self._wire.connected:
-            self._wire.say(messages.Beat(self.state))
-            if late:
-                self._wire.last = now  # we were the silent one, and have not yet read what was said meanwhile
-            elif now - self._wire.last > every * timing.misses:
+            self._wire.say(messages.Beat(self.state, now))
+            self._unheard = min(now - self._wire.last, passed + (0.0 if self._wire.last > before else self._unheard))
+            if self._unheard > every * self.file.timing.misses:
                 self._wire.hang_up(f"no sign of life for {now - self._wire.last:.3f} s")
-        self._look_after_qemu(now, timing.monitor / 1000, late)
+        if self._monitor is not None and self._answers:
+            self._look_after_qemu(passed)
 
-    def _look_after_qemu(self, now: float, patience: float, late: bool) -> None:
-        if self._monitor is None or self._answered == math.inf:
+    def _look_after_qemu(self, passed: float) -> None:
+        """It must answer one question before the next is asked."""
+        if self._unanswered is None:
+            self._unanswered = 0.0
+            assert self._monitor is not None
+            self._monitor.execute("query-status", None, self._qemu_answered)
             return
-        if late:
-            self._answered = now
-        elif now - self._answered > patience:
-            self._answered = math.inf
-            if self._can(E.BROKEN):
-                self.fire(E.BROKEN, f"QEMU does not answer for {patience:.1f} s")
-            return
-        self._monitor.execute("query-status", None, self._qemu_answered)
+        self._unanswered += passed
+        if self._unanswered > self.file.timing.monitor / 1000 and not self._hung:
+            self._hung = True
+            why = f"QEMU does not answer for {self._unanswered:.1f} s"
+            self.warn(why)
+            if self._can(E.HUNG):
+                self.fire(E.HUNG, why)
 
     def _qemu_answered(self, _status: object, why: str | None) -> None:
-        if why is None and self._answered != math.inf:
-            self._answered = time.monotonic()
+        if why is None:
+            self._unanswered, self._hung = None, False
 
     def _hear(self, message: messages.Any) -> None:
         match message:
             case messages.Hello():
                 self._greeted(message)
             case messages.Beat():
+                self._wire.say(messages.Heard(message.said))
                 before, self._peer_state = self._peer_state, State(message.state)
                 if before is not self._peer_state:
                     self._look_for_protection()
+            case messages.Heard():
+                self._was_heard(message.said)
             case messages.Receive():
-                self._asked_to_receive()
+                self._asked_to_receive(message.generation)
             case messages.Ready():
                 self._ready_to_receive(message)
             case messages.Numbers():
                 self._inherited = Rewriter()
                 numbers.given(self._inherited, message.connections)
             case messages.Paired():
-                self.generation = message.generation
-                if self.state is State.RECEIVING:
-                    self.fire(E.COPIED)
+                self.generation, self._paired = message.generation, True
             case messages.Stopped():
                 pass  # what is in front of it has been taken
             case messages.Loaded():
@@ -176,8 +182,15 @@ class Agent(Primary, Secondary):
         self._peer_state = State(hello.state)
         self._look_for_protection()
 
-    def _asked_to_receive(self) -> None:
+    def _was_heard(self, said: float) -> None:
+        """Until so much later the other agent cannot have missed us, whatever we do: until then we may speak."""
+        self._heard_until = said + self.file.timing.heartbeat * self.file.timing.misses / 1000
+        if self._paired and self.state in (State.PROTECTED, State.CHECKPOINTING):
+            self._let_speak(self._heard_until)
+
+    def _asked_to_receive(self, generation: int) -> None:
         if self._can(E.ASKED):
+            self.generation = generation
             self.fire(E.ASKED)
         else:
             self._wire.say(messages.Ready(f"it is {self.state}"))
@@ -187,7 +200,7 @@ class Agent(Primary, Secondary):
             self.fire(E.COPY_FAILED, why)
         elif self.state in (State.STANDBY, State.LOADING, State.TAKING_OVER):
             self.fire(E.BROKEN, why)
-        elif self.state in (State.COPYING, State.PROTECTED, State.CHECKPOINTING):
+        elif self.state in (State.COPYING, State.PAIRING, State.PROTECTED, State.CHECKPOINTING):
             self._lose(f"the other agent: {why}")
 
     def _commands(self) -> Mapping[str, Command]:

@@ -96,7 +96,12 @@ class Core(abc.ABC):
         self._last_takeover: TakenOver | None = None
         self._checkpoints = 0
         self._ticked = time.monotonic()
-        self._answered = time.monotonic()
+        self._unheard = 0.0  # seconds for which we have worked, and heard nothing of the other agent
+        self._heard_until = -math.inf  # it cannot have missed us before then
+        self._answers = False  # QEMU has greeted us
+        self._unanswered: float | None = None  # seconds that it has been taking for an answer; None: nothing was asked
+        self._hung = False  # it takes too many
+        self._asks = 0  # questions to the lease
         self._incarnation = 0
         be_urgent()
 
@@ -130,7 +135,8 @@ class Core(abc.ABC):
 
     def _remember(self) -> None:
         identity = self._machine.identity if self._machine is not None else None
-        known = numbers.taken(self.path.rewriter) if self.state in table.PRIMARY else []
+        has = self.state in table.PRIMARY or self.state is State.FAILING_OVER
+        known = numbers.taken(self.path.rewriter) if has else []
         self._memory.write(
             Remembered(state=self.state, generation=self.generation, qemu=identity, numbers=known)
         )  # fmt: skip
@@ -153,7 +159,11 @@ class Core(abc.ABC):
                 happened=happened, detail=detail,
             )
         )  # fmt: skip
-        self._wire.say(messages.Beat(self.state))
+        self._wire.say(messages.Beat(self.state, time.monotonic()))
+
+    def _let_speak(self, until: float) -> None:
+        """What the guest says leaves until then, seconds of the monotonic clock, unless more time is given."""
+        self.path.mouth.give(until, self.clock.now())
 
     def _can(self, event: table.Event) -> bool:
         return event in table.TABLE[self.state]
@@ -175,10 +185,10 @@ class Core(abc.ABC):
 
     def _attach(self, then: Callable[[], None]) -> None:
         """Speak to QEMU, be its network, and go on when it answers."""
-        self._answered = math.inf
+        self._answers, self._unanswered, self._hung = False, None, False
 
         def ready() -> None:
-            self._answered = time.monotonic()
+            self._answers = True
             if not self.path.guest.early:
                 self.path.guest.connect()
             colo.prepare(then)

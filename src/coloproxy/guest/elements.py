@@ -89,30 +89,66 @@ class Gate(Element):
 
 class Mouth(Element):
     """The last place before the network: nothing passes after `until`, seconds of the monotonic clock. That is looked
-    at for each batch, so it holds for a process that was stopped, too."""
+    at for each batch, so it holds for a process that was stopped, too. patient: what may not pass then waits, up to a
+    limit, for more time to be given; otherwise it is dropped."""
+
+    keeps = True
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self.until = -math.inf
+        self._until = -math.inf
+        self.patient = False
+        self._held: list[Output] = []
         self._dropped = 0
 
     def inlet(self, channel: str) -> Sink:
         return self
 
     def batch(self, batch: Batch, now: float) -> None:
-        if time.monotonic() < self.until:
+        if self.speaks and not self._held:
             self.outs[OUT].batch(batch, now)
         else:
-            self._dropped += batch.count
+            self._keep([(batch.buf, start, end, vnet, batch.lease) for start, end, vnet in frames_of(batch)])
 
     def outputs(self, outputs: list[Output], now: float) -> None:
-        if time.monotonic() < self.until:
+        if self.speaks and not self._held:
             self.outs[OUT].outputs(outputs, now)
         else:
-            self._dropped += len(outputs)
+            self._keep(outputs)
+
+    def _keep(self, came: list[Output]) -> None:
+        room = HELD - len(self._held) if self.patient else 0
+        self._held += came[:room]
+        self._dropped += len(came[room:])
+
+    @property
+    def until(self) -> float:
+        return self._until
+
+    @property
+    def speaks(self) -> bool:
+        """Whether something would pass now."""
+        return time.monotonic() < self._until
+
+    def give(self, until: float, now: float) -> None:
+        """Let pass until then what waits, and what comes."""
+        self._until = until
+        if self._held and self.speaks:
+            held, self._held = self._held, []
+            self.outs[OUT].outputs(held, now)
+
+    def shut(self) -> None:
+        """Let nothing pass any more, nor what waits."""
+        self._until = -math.inf
+        self._dropped += len(self._held)
+        self._held.clear()
+
+    @property
+    def idle(self) -> bool:
+        return not self._held
 
     def counters(self) -> dict[str, int]:
-        return {"dropped": self._dropped}
+        return {"held": len(self._held), "dropped": self._dropped}
 
 
 class Listener(Element):

@@ -18,6 +18,7 @@ from typing import Any
 
 from pyroute2 import IPRoute, NetNS, netns
 from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD
 
 from coloproxy.errors import ColoproxyError
 from coloproxy.guest.config import File
@@ -46,7 +47,7 @@ def make(file: File) -> None:
         with IPRoute() as ours:
             _bridge(ours, file.name)
             address, _, length = file.here.address.partition("/")
-            ours.addr("add", index=_index(ours, file.name), address=address, prefixlen=int(length))
+            _address(ours, _index(ours, file.name), address, int(length))
             for host in file.host:
                 _connect(ours, file, host)
         _wire(file)
@@ -85,8 +86,16 @@ def _wire(file: File) -> None:
     for host, settings in file.host.items():
         with NetNS(namespace(file, host)) as there:
             index = _index(there, "wire")
-            there.addr("add", index=index, address=settings.address, prefixlen=64 if ":" in settings.address else 24)
+            _address(there, index, settings.address, 64 if ":" in settings.address else 24)
             there.link("set", index=index, state="up")
+        with inside(namespace(file, host)), contextlib.suppress(FileNotFoundError):  # without IPv6
+            Path("/proc/sys/net/ipv6/conf/wire/keep_addr_on_down").write_text("1")
+
+
+def _address(there: Any, index: int, address: str, length: int) -> None:
+    """Nobody else has it: of IPv6, it can be used at once."""
+    more = {"flags": IFA_F_NODAD} if ":" in address else {}
+    there.addr("add", index=index, address=address, prefixlen=length, **more)
 
 
 def _index(there: Any, device: str) -> int:

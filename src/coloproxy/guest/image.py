@@ -46,8 +46,9 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 for driver in {drivers}; do insmod /modules/$driver.ko; done
 ip link set lo up
+echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad
 ip link set eth0 mtu 1500 up
-ip address add {address} dev eth0
+for address in {addresses}; do ip address add $address dev eth0; done
 {route}
 httpd -h /www
 nc -ll -p 7001 -e /bin/cat &
@@ -93,15 +94,16 @@ class Image(NamedTuple):
     initrd: Path
 
 
-def build(folder: Path, address: str, route: str | None = None) -> Image:
-    """Make a guest with this address (as 10.77.0.1/24) in `folder`. Raises ColoproxyError if what it needs is not here.
+def build(folder: Path, *addresses: str, route: str | None = None) -> Image:
+    """Make a guest with these addresses (as 10.77.0.1/24, or of IPv6) in `folder`. Raises ColoproxyError if what it
+    needs is not here.
 
     route: the address of a gateway.
     """
     kernel, modules = installed()
     files = {
         "init": INIT.format(
-            drivers=" ".join(Path(driver).name for driver in DRIVERS), address=address, ready=READY,
+            drivers=" ".join(Path(driver).name for driver in DRIVERS), addresses=" ".join(addresses), ready=READY,
             route=f"ip route add default via {route}" if route else "",
         ),
         "bin/count": COUNT, "bin/counter": COUNTER, "bin/random": RANDOM, "bin/late": LATE, "bin/source": SOURCE,

@@ -12,6 +12,8 @@ import msgspec
 
 from coloproxy.errors import ColoproxyError
 
+UNHEARD = 2  # changes that one agent may have made without having heard of it
+
 
 class Record(msgspec.Struct, frozen=True):
     """generation: one more with each change; members: the hosts that have the guest as it is now."""
@@ -67,24 +69,25 @@ def pair(host: str, other: str, generation: int) -> Decide:
 
 
 def claim(host: str, generation: int) -> Decide:
-    """Go on alone: this one must have the guest as it is now. `generation` is the last that it heard of; the one behind
-    may be its own, whose answer was lost."""
+    """Go on alone: this one must have the guest as it is now. `generation` is the last that it heard of; behind it may
+    be two of its own, a pair's and this one's, whose answers were lost."""
 
     def decide(record: Record, _lasts: bool) -> Record:
+        if record.members == (host,) and generation < record.generation <= generation + UNHEARD:
+            return record
         if host not in record.members or record.generation not in (generation, generation + 1):
             raise _refused(host, record)
-        if record == Record(generation + 1, (host,)):
-            return record
         return Record(record.generation + 1, (host,))
 
     return decide
 
 
 def renew(host: str, generation: int) -> Decide:
-    """Nothing has changed."""
+    """Nothing has changed but by this one itself, of which it may not have heard yet: what it wrote names it first."""
 
     def decide(record: Record, _lasts: bool) -> Record:
-        if record.generation != generation or host not in record.members:
+        ours = record.members[:1] == (host,) and generation < record.generation <= generation + UNHEARD
+        if host not in record.members or not (ours or record.generation == generation):
             raise _refused(host, record)
         return record
 

@@ -10,6 +10,7 @@ from coloproxy.guest.lease import Record, RefusedError
 from coloproxy.guest.states import State
 
 E = table.Event
+RENEWED = table.PRIMARY - {State.STARTING} | {State.TAKING_OVER}
 AGAIN = 0.1  # seconds until the lease is asked again that could not be reached
 
 
@@ -19,9 +20,11 @@ class Leasing(Core):
     def _ask_lease(self, decide: lease.Decide, granted: Callable[[], None]) -> None:
         """Change the record; a refusal is an event, and who cannot be reached is asked again while that has a point."""
         asked, state = time.monotonic(), self.state
+        self._asks += 1
+        number = self._asks
 
         def told(record: Record | None, error: Exception | None) -> None:
-            if self._stopping or (self.state is not state and state not in (State.PROTECTED, State.CHECKPOINTING)):
+            if self._stopping or self.state is not state or self._asks != number:
                 return
             if record is not None:
                 self.generation = record.generation
@@ -33,13 +36,13 @@ class Leasing(Core):
                     self.fire(E.REFUSED, str(error))
             else:
                 self.warn(f"lease: {error}")
-                self.loop.after(AGAIN, lambda: self._ask_lease_again(decide, granted, state))
+                self.loop.after(AGAIN, again)
+
+        def again() -> None:
+            if self.state is state and self._asks == number:
+                self._ask_lease(decide, granted)
 
         self._jobs.begin(lambda: self._store.change(decide), told)
-
-    def _ask_lease_again(self, decide: lease.Decide, granted: Callable[[], None], state: State) -> None:
-        if self.state is state or (state is State.PROTECTED and self.state is State.CHECKPOINTING):
-            self._ask_lease(decide, granted)
 
     def _extend(self, asked: float) -> None:
         """The lease lasts from when it was asked for at the least."""
@@ -47,23 +50,23 @@ class Leasing(Core):
         self._valid_until = asked + (timing.lease - timing.margin) / 1000
 
     def _renewing(self) -> None:
-        """Renew the lease, all the time that this host has the guest."""
+        """Renew the lease, all the time that this host has the guest, or may have it: so it hears that it has not."""
         self.loop.after(self.file.timing.lease / 1000 / 5, self._renewing)
-        if self.state not in table.PRIMARY - {State.STARTING, State.DECIDING}:
+        if self.state not in RENEWED:
             return
         if self.state in table.UNPROTECTED and time.monotonic() >= self._valid_until and self._can(E.EXPIRING):
             self.fire(E.EXPIRING)
         asked, generation = time.monotonic(), self.generation
 
         def told(record: Record | None, error: Exception | None) -> None:
-            if self.generation != generation or self.state not in table.PRIMARY or self._stopping:
+            if self.generation != generation or self.state not in RENEWED or self._stopping:
                 return
             if record is not None:
                 self._extend(asked)
                 if self.state is State.SILENCED:
                     self.fire(E.RENEWED)
-                elif self.state in table.UNPROTECTED and not self._paired:
-                    self.path.mouth.until = self._valid_until
+                elif self.state in table.UNPROTECTED | {State.PAIRING}:
+                    self._let_speak(self._valid_until)
             elif isinstance(error, RefusedError) and self._can(E.REFUSED):
                 self.fire(E.REFUSED, str(error))
 

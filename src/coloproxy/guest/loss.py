@@ -1,7 +1,10 @@
 """What an agent does when the other side is lost: find out who may live, then live."""
 
+import contextlib
 import os
+import signal
 import subprocess
+from collections.abc import Mapping
 
 from coloproxy.compare.events import TakenOver
 from coloproxy.guest import lease, messages
@@ -10,6 +13,9 @@ from coloproxy.guest.leasing import Leasing
 from coloproxy.guest.states import State
 
 E = table.Event
+
+
+FENCE_AGAIN = 1.0  # seconds until the command is run again
 
 
 class Loss(Leasing):
@@ -39,7 +45,7 @@ class Loss(Leasing):
         """The primary goes on alone."""
         self._step("lease")
         self._paired = False
-        self.path.mouth.until = min(self.path.mouth.until, self._valid_until)  # from now on the lease must last
+        self._let_speak(min(self.path.mouth.until, self._valid_until))  # from now on the lease must last
         self._wire.say(messages.Parted(self._why or "the copy is given up"))
         if self._colo is None:
             return
@@ -53,8 +59,9 @@ class Loss(Leasing):
     def _separated(self) -> None:
         self._step("QEMU runs alone")
         self.path.alone(first=False)
+        self.path.mouth.patient = False
         if self.state is State.ALONE:
-            self.path.mouth.until = self._valid_until
+            self._let_speak(self._valid_until)
             self._step("network")
             self._plug_in(True)
             if self._lost_at is not None:
@@ -64,24 +71,30 @@ class Loss(Leasing):
     def _fence(self) -> None:
         """The secondary may live. Make sure that the primary does not, if the file says how."""
         self._step("lease")
+        self._wire.say(messages.Parted(f"{self.host} takes over"))
         if self.file.fence is None:
             self._succeed()
+        else:
+            self._fence_again(self._asks)
+
+    def _fence_again(self, granted: int) -> None:
+        """`granted`: the number of the question to the lease that was answered by yes."""
+        if self.state is not State.FAILING_OVER or self._asks != granted:
             return
-        command, seconds = self.file.fence, self.file.timing.fence / 1000
+        command, seconds = self.file.fence or "", self.file.timing.fence / 1000
         variables = {**os.environ, "COLOPROXY_GUEST": self.file.name, "COLOPROXY_HOST": self.other}
 
-        def fence() -> int:
-            return subprocess.run(command, shell=True, env=variables, timeout=seconds, check=False).returncode
-
         def fenced(status: int | None, error: Exception | None) -> None:
+            if self.state is not State.FAILING_OVER or self._asks != granted:
+                return
             if status == 0:
                 self._step("fence")
                 self._succeed()
-            elif self.state is State.FAILING_OVER:
+            else:
                 self.warn(f"fence: {error or f'ended with status {status}'}; it is tried again")
-                self.loop.after(1.0, self._fence)
+                self.loop.after(FENCE_AGAIN, lambda: self._fence_again(granted))
 
-        self._jobs.begin(fence, fenced)
+        self._jobs.begin(lambda: fence(command, variables, seconds), fenced)
 
     def _succeed(self) -> None:
         if self._colo is not None:
@@ -102,3 +115,15 @@ class Loss(Leasing):
         )  # fmt: skip
         self._report(self._last_takeover)
         self._forget_pair()
+
+
+def fence(command: str, variables: Mapping[str, str], seconds: float) -> int:
+    """A shell command's exit status. Raises TimeoutError, or OSError: then nothing of it goes on."""
+    with subprocess.Popen(command, shell=True, env=variables, start_new_session=True) as process:
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(f"it did not end within {seconds:g} s") from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)

@@ -17,13 +17,22 @@ class Hello(Message, frozen=True, tag="hello"):
 
 
 class Beat(Message, frozen=True, tag="beat"):
-    """A sign of life, and the state."""
+    """A sign of life, and the state. said: when, by the clock of who says it."""
 
     state: str
+    said: float
+
+
+class Heard(Message, frozen=True, tag="heard"):
+    """The answer to that, at once."""
+
+    said: float
 
 
 class Receive(Message, frozen=True, tag="receive"):
-    """Start QEMU for a copy."""
+    """Start QEMU for a copy. generation: of the lease."""
+
+    generation: int
 
 
 class Ready(Message, frozen=True, tag="ready"):
@@ -39,7 +48,7 @@ class Numbers(Message, frozen=True, tag="numbers"):
 
 
 class Paired(Message, frozen=True, tag="paired"):
-    """The secondary is in step, and the lease says so."""
+    """The lease names both."""
 
     generation: int
 
@@ -62,7 +71,7 @@ class Parted(Message, frozen=True, tag="parted"):
     text: str
 
 
-Any = Hello | Beat | Receive | Ready | Numbers | Paired | Stopped | Loaded | Yielded | Parted
+Any = Hello | Beat | Heard | Receive | Ready | Numbers | Paired | Stopped | Loaded | Yielded | Parted
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Any).decode

@@ -11,7 +11,6 @@
 The rewriter translates for connections that began under another primary. The comparator sees what clients see.
 """
 
-import math
 from collections.abc import Callable
 
 from coloproxy.compare.comparator import Comparator
@@ -98,7 +97,8 @@ class Path:
         if self._outward.way == "primary":
             self.comparator.primary_alone(self._clock.now())  # it asks for nothing any more
         self._inward.way = self._fork.way = self._outward.way = None
-        self.mouth.until = -math.inf
+        self.mouth.shut()
+        self.mouth.patient = False
         for gate in (self.gate, self.hold):
             gate.forget()
             gate.open_up(self._clock.now())

@@ -1,6 +1,5 @@
 """The agent of a primary: its guest is started, speaks, and is copied."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +28,8 @@ class Primary(Pace):
 
     def _speak(self) -> None:
         """The guest lives here: the network leads to it."""
-        self.path.mouth.until = self._valid_until
+        self.path.mouth.patient = False
+        self._let_speak(self._valid_until)
         self._plug_in(True)
         for after in REANNOUNCE:
             self.loop.after(after, self._announce)
@@ -38,7 +38,7 @@ class Primary(Pace):
         self._look_for_protection()
 
     def _announce(self) -> None:
-        if self.state not in table.PRIMARY or self.state is State.STARTING:
+        if self.state not in table.PRIMARY or not self.path.mouth.speaks:
             return
         mac = bytes.fromhex(self.file.guest.mac.replace(":", ""))
         frames = announcements(mac, self.path.listener.addresses)
@@ -59,7 +59,7 @@ class Primary(Pace):
         self._forget_pair()
         self._progress = None
         self._incarnation += 1
-        self._wire.say(messages.Receive())
+        self._wire.say(messages.Receive(self.generation))
         expected = self._incarnation
         self.loop.after(self.file.timing.copy / 1000, lambda: self._copy_late(expected))
 
@@ -92,11 +92,13 @@ class Primary(Pace):
         self.loop.after(LOOK, self._look_at_copy)
 
     def _pair(self) -> None:
-        self._ask_lease(lease.pair(self.host, self.other, self.generation), self._granted_pair)
+        self._ask_lease(lease.pair(self.host, self.other, self.generation), lambda: self.fire(E.GRANTED))
 
-    def _granted_pair(self) -> None:
+    def _tell(self) -> None:
+        """What leaves from now on, both have said; and it leaves while the secondary hears from us."""
         self._paired = True
-        self.path.mouth.until = math.inf  # what leaves from now on, both have said
+        self.path.mouth.patient = True
+        self._let_speak(self._heard_until)
         self._wire.say(messages.Paired(self.generation))
 
     def _yield(self) -> None:

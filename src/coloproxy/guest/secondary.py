@@ -45,3 +45,5 @@ class Secondary(Leasing):
         self._wire.say(messages.Loaded())
         if self.state is State.LOADING:
             self.fire(E.RESUMED)
+        elif self.state is State.RECEIVING:
+            self.fire(E.COPIED)

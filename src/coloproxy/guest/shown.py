@@ -28,6 +28,7 @@ LOOKS: dict[State, Look] = {
     State.ALONE: Look("alone", "Not protected", "The guest runs here alone; what it says leaves uncompared."),
     State.SILENCED: Look("open", "Silenced", "The lease could not be renewed: what the guest says does not leave."),
     State.COPYING: Look("alone", "Being copied", "Not protected yet: the guest's memory goes to {other}."),
+    State.PAIRING: Look("alone", "Being paired", "The copy on {other} is in step; the lease does not name it yet."),
     State.PROTECTED: Look("protected", "Protected", "The guest runs here; its copy on {other} is in step."),
     State.CHECKPOINTING: Look("protected", "Protected", "The guest runs here; its copy on {other} is in step."),
     State.DECIDING: Look("waiting", "Deciding", "{other} is lost: the lease is asked who may go on."),

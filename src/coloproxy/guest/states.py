@@ -2,6 +2,7 @@
 
 An agent has the guest (primary), a copy of it (secondary), or neither. Who may live alone is not decided here but by
 the lease, which is asked in DECIDING and TAKING_OVER: of two agents that ask, one is told GRANTED, the other REFUSED.
+Where a copy may be the only one, QEMU is not ended for being slow to answer (HUNG), only its end is the end (BROKEN).
 """
 
 import enum
@@ -17,6 +18,7 @@ class State(enum.StrEnum):
     ALONE = "alone"  # the guest runs here, unprotected
     SILENCED = "silenced"  # it does, and says nothing: the lease could not be renewed
     COPYING = "copying"  # its memory goes to the secondary for the first time
+    PAIRING = "pairing"  # the secondary is in step, and the lease is asked to name both
     PROTECTED = "protected"  # the secondary is in step
     CHECKPOINTING = "checkpointing"  # the secondary is being made equal again
     DECIDING = "deciding"  # the secondary is lost: may the primary go on alone?
@@ -34,6 +36,7 @@ class Event(enum.StrEnum):
     UP = "up"
     STARTED = "guest started"
     BROKEN = "guest broken"
+    HUNG = "QEMU does not answer"
     ASKED = "asked to copy"
     PROTECT = "protect"
     COPIED = "copied"
@@ -60,6 +63,7 @@ class Do(enum.StrEnum):
     COPY = "copy the guest's memory"
     RECEIVE = "start QEMU to receive"
     PAIR = "write that there are two"
+    TELL = "tell the secondary that it may be asked to live"
     CLAIM = "ask who may live"
     SEPARATE = "let the secondary go, release what is held"
     SUCCEED = "fence, leave COLO, take over the network"
@@ -88,6 +92,7 @@ TABLE: dict[State, dict[Event, tuple[State, Do]]] = {
         E.EXPIRING: (S.SILENCED, Do.SILENCE),
         E.REFUSED: (S.FAILED, Do.DISCARD),
         E.BROKEN: (S.FAILED, Do.DISCARD),
+        E.HUNG: (S.ALONE, Do.NOTHING),
         E.LOST: (S.ALONE, Do.NOTHING),
         E.DOWN: (S.WAITING, Do.DISCARD),
     },
@@ -95,16 +100,26 @@ TABLE: dict[State, dict[Event, tuple[State, Do]]] = {
         E.RENEWED: (S.ALONE, Do.SPEAK),
         E.REFUSED: (S.FAILED, Do.DISCARD),
         E.BROKEN: (S.FAILED, Do.DISCARD),
+        E.HUNG: (S.SILENCED, Do.NOTHING),
         E.LOST: (S.SILENCED, Do.NOTHING),
         E.DOWN: (S.WAITING, Do.DISCARD),
     },
     S.COPYING: {
-        E.COPIED: (S.PROTECTED, Do.PAIR),
+        E.COPIED: (S.PAIRING, Do.PAIR),
         E.COPY_FAILED: (S.ALONE, Do.SEPARATE),
         E.LOST: (S.ALONE, Do.SEPARATE),
         E.EXPIRING: (S.SILENCED, Do.SILENCE),
         E.REFUSED: (S.FAILED, Do.DISCARD),
         E.BROKEN: (S.FAILED, Do.DISCARD),
+        E.HUNG: (S.COPYING, Do.NOTHING),
+        E.DOWN: (S.WAITING, Do.DISCARD),
+    },
+    S.PAIRING: {
+        E.GRANTED: (S.PROTECTED, Do.TELL),
+        E.LOST: (S.DECIDING, Do.CLAIM),
+        E.REFUSED: (S.FAILED, Do.DISCARD),
+        E.BROKEN: (S.WAITING, Do.YIELD),
+        E.HUNG: (S.PAIRING, Do.NOTHING),
         E.DOWN: (S.WAITING, Do.DISCARD),
     },
     S.PROTECTED: {
@@ -112,13 +127,16 @@ TABLE: dict[State, dict[Event, tuple[State, Do]]] = {
         E.HAND_OVER: (S.WAITING, Do.YIELD),
         E.LOST: (S.DECIDING, Do.CLAIM),
         E.BROKEN: (S.WAITING, Do.YIELD),
+        E.HUNG: (S.WAITING, Do.YIELD),
         E.REFUSED: (S.FAILED, Do.DISCARD),
         E.DOWN: (S.WAITING, Do.DISCARD),
     },
     S.CHECKPOINTING: {
         E.RESUMED: (S.PROTECTED, Do.NOTHING),
+        E.HAND_OVER: (S.WAITING, Do.YIELD),
         E.LOST: (S.DECIDING, Do.CLAIM),
         E.BROKEN: (S.WAITING, Do.YIELD),
+        E.HUNG: (S.WAITING, Do.YIELD),
         E.REFUSED: (S.FAILED, Do.DISCARD),
         E.DOWN: (S.WAITING, Do.DISCARD),
     },
@@ -126,6 +144,7 @@ TABLE: dict[State, dict[Event, tuple[State, Do]]] = {
         E.GRANTED: (S.ALONE, Do.SEPARATE),
         E.REFUSED: (S.FAILED, Do.DISCARD),
         E.BROKEN: (S.WAITING, Do.YIELD),
+        E.HUNG: (S.DECIDING, Do.NOTHING),
         E.LOST: (S.DECIDING, Do.NOTHING),
         E.DOWN: (S.WAITING, Do.DISCARD),
     },
@@ -133,6 +152,7 @@ TABLE: dict[State, dict[Event, tuple[State, Do]]] = {
         E.COPIED: (S.STANDBY, Do.NOTHING),
         E.COPY_FAILED: (S.WAITING, Do.DISCARD),
         E.BROKEN: (S.WAITING, Do.DISCARD),
+        E.HUNG: (S.WAITING, Do.DISCARD),
         E.LOST: (S.WAITING, Do.DISCARD),
         E.DOWN: (S.WAITING, Do.DISCARD),
     },
@@ -141,6 +161,7 @@ TABLE: dict[State, dict[Event, tuple[State, Do]]] = {
         E.HAND_OVER: (S.TAKING_OVER, Do.CLAIM),
         E.LOST: (S.TAKING_OVER, Do.CLAIM),
         E.BROKEN: (S.WAITING, Do.DISCARD),
+        E.HUNG: (S.WAITING, Do.DISCARD),
         E.DOWN: (S.WAITING, Do.DISCARD),
     },
     S.LOADING: {
@@ -148,12 +169,14 @@ TABLE: dict[State, dict[Event, tuple[State, Do]]] = {
         E.HAND_OVER: (S.TAKING_OVER, Do.CLAIM),
         E.LOST: (S.TAKING_OVER, Do.CLAIM),
         E.BROKEN: (S.WAITING, Do.DISCARD),
+        E.HUNG: (S.WAITING, Do.DISCARD),
         E.DOWN: (S.WAITING, Do.DISCARD),
     },
     S.TAKING_OVER: {
         E.GRANTED: (S.FAILING_OVER, Do.SUCCEED),
         E.REFUSED: (S.WAITING, Do.DISCARD),
         E.BROKEN: (S.WAITING, Do.DISCARD),
+        E.HUNG: (S.TAKING_OVER, Do.NOTHING),
         E.HAND_OVER: (S.TAKING_OVER, Do.NOTHING),
         E.LOST: (S.TAKING_OVER, Do.NOTHING),
         E.DOWN: (S.WAITING, Do.DISCARD),
@@ -162,6 +185,7 @@ TABLE: dict[State, dict[Event, tuple[State, Do]]] = {
         E.ALIVE: (S.ALONE, Do.SPEAK),
         E.BROKEN: (S.FAILED, Do.DISCARD),
         E.REFUSED: (S.FAILED, Do.DISCARD),
+        E.HUNG: (S.FAILING_OVER, Do.NOTHING),
         E.HAND_OVER: (S.FAILING_OVER, Do.NOTHING),
         E.LOST: (S.FAILING_OVER, Do.NOTHING),
         E.DOWN: (S.WAITING, Do.DISCARD),
@@ -174,9 +198,9 @@ TABLE: dict[State, dict[Event, tuple[State, Do]]] = {
     },
 }
 
-PRIMARY = frozenset({S.STARTING, S.ALONE, S.SILENCED, S.COPYING, S.PROTECTED, S.CHECKPOINTING, S.DECIDING})
+PRIMARY = frozenset({S.STARTING, S.ALONE, S.SILENCED, S.COPYING, S.PAIRING, S.PROTECTED, S.CHECKPOINTING, S.DECIDING})
 SECONDARY = frozenset({S.RECEIVING, S.STANDBY, S.LOADING, S.TAKING_OVER, S.FAILING_OVER})
-IN_STEP = frozenset({S.PROTECTED, S.CHECKPOINTING, S.DECIDING})  # nothing leaves that both have not said
+IN_STEP = frozenset({S.PAIRING, S.PROTECTED, S.CHECKPOINTING, S.DECIDING})  # nothing leaves that both have not said
 UNPROTECTED = frozenset({S.ALONE, S.SILENCED, S.COPYING})  # the lease must be renewed
 
 

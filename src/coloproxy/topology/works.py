@@ -14,7 +14,7 @@ from coloproxy.topology.build import Pieces
 from coloproxy.topology.comparing import Comparing
 from coloproxy.topology.element import Element
 
-MANY = 16  # frames in a turn after which it is worth waiting for more
+MUCH = 24 << 10  # bytes in a turn after which it is worth waiting for more
 LENT = 64  # receive buffers in use at which what is held is copied out of them
 LAST_READS = 4  # reads of each port before a checkpoint is taken to be complete
 
@@ -70,10 +70,10 @@ class Works:
         self.gate()
 
     def _gather(self) -> None:
-        """Let more frames come before the next turn, if many came in the last one: a turn costs as much as dozens of
-        frames, and a processor that others wait for."""
-        came = sum([tally.frames for tally in self._received])
-        if came - self._came >= MANY:
+        """Let more come before the next turn, if much came in the last one: a turn costs as much as dozens of frames,
+        and a processor that others wait for."""
+        came = sum([tally.bytes for tally in self._received])
+        if came - self._came >= MUCH:
             time.sleep(self._pause)
         self._came = came
 

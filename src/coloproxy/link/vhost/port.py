@@ -70,6 +70,8 @@ class VhostPort(Port):
 
     def close(self) -> None:
         self._device.close()
+        if self._channel is not None:
+            self._channel.close()
         self._endpoint.close()
 
     @property
