@@ -1,5 +1,6 @@
 """The pages of the documentation, and what is in them to be tried out."""
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -47,3 +48,10 @@ def table(page: Path, heading: str = "") -> Iterator[list[str]]:
     for line in text.splitlines():
         if line.startswith("|") and not line.startswith("|--"):
             yield [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def questions() -> list[str]:
+    """What the dashboard asks Prometheus, in all panels and annotations; the head of a row asks nothing."""
+    dashboard = json.loads((DOCS / "grafana.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    return asked + [each["expr"] for each in dashboard["annotations"]["list"]]

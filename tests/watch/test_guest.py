@@ -1,5 +1,7 @@
 """What a guest's agent tells becomes marks and metrics: its checkpoints together, and not what it always does."""
 
+import re
+
 import pytest
 from prometheus_client.exposition import generate_latest
 
@@ -7,6 +9,7 @@ from coloproxy.compare.events import AgentChanged, CheckpointCompleted, Event, F
 from coloproxy.watch.messages import Guest, Happened, Hello, Picture
 from coloproxy.watch.service.hub import Hub
 from coloproxy.watch.service.metrics import registry
+from support.pages import questions
 
 
 def picture(wall: float, title: str = "Protected", looks: str = "protected") -> Picture:
@@ -80,3 +83,10 @@ def test_its_metrics_count_checkpoints_by_what_asked_for_them(hub: Hub) -> None:
         "coloproxy_guest_pause_seconds_sum 0.02", "coloproxy_checkpoint_duration_seconds_count 2.0",
     ):  # fmt: skip
         assert line in served.splitlines()
+
+
+def test_the_dashboard_draws_each_of_its_metrics(hub: Hub) -> None:
+    tell(hub, checkpoint(1, 0.01, tcp_payload=2))
+    served = re.findall(r"^(coloproxy_guest_\w+)", generate_latest(registry(hub)).decode(), re.M)
+    asked = {name for expr in questions() for name in re.findall(r"\bcoloproxy_guest_\w+", expr)}
+    assert asked == {name for name in served if not name.endswith(("_created", "_sum", "_count"))}
