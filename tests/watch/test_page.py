@@ -18,12 +18,12 @@ from playwright.sync_api import Page as Tab
 
 from coloproxy.checkpoint.notify import CHECKPOINT, encode
 from support import frames
-from support.wire import Peer
+from support.wire import PATIENCE, Peer
 from watch.conftest import Page, pages
 
 pytestmark = pytest.mark.browser
 # A lost connection is taken up again after some seconds, and browser, proxy and other tests share the processors.
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=PATIENCE * 1000)
 
 HOSTILE = b"<img src=x onerror=\"window.owned=1\"><script>window.owned=1</script>"
 SIZES = {"wide": (1280, 900), "middle": (820, 1100), "phone": (360, 740)}
@@ -56,7 +56,7 @@ def opened(browser: Browser) -> Iterator[Callable[..., Tab]]:
             viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", locale="en-GB"
         )
         contexts.append(context)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE * 1000)
         tab = context.new_page()
         tab.on("pageerror", lambda error: problems.append(str(error)))
         tab.on("console", lambda said: problems.append(said.text) if "Content Security" in said.text else None)
