@@ -20,7 +20,10 @@ help:
 	@echo "make soak   the long property tests, RUNS=$(RUNS); all loads at once for 10 minutes; guests, as root"
 	@echo "make docs   the documentation as a site, in site/"
 
-$(BIN)/.test: pyproject.toml setup.py src/coloproxy/compare/engine.py src/coloproxy/rewrite/engine.py src/coloproxy/link/framing.py
+# What is compiled has a .pxd beside it (setup.py); after a change it is compiled anew.
+COMPILED := $(wildcard src/coloproxy/*/*.pxd src/coloproxy/*/*/*.pxd)
+
+$(BIN)/.test: pyproject.toml setup.py $(COMPILED) $(COMPILED:.pxd=.py)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --upgrade pip
 	$(BIN)/pip install -q -e '.[plot,test]'

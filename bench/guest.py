@@ -1,8 +1,8 @@
 """Measures a protected guest on this machine, as root: `python bench/guest.py` (all), or some of its parts by name."""
 
 import argparse
+import math
 import random
-import socket
 import statistics
 import sys
 import tempfile
@@ -13,22 +13,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from coloproxy.guest.image import block
 from coloproxy.guest.tls import make_keys
+from support.download import SOURCE
+from support.download import download as downloaded
 from support.faults import Ranges, matrix
-from support.filters import beside
+from support.filters import Filters, beside
 from support.pair import PROTECTED, Pair, running, talking
-
-MIB = 1 << 20
-SENDS = 7006  # the guest's HTTP server that sends as fast as it can
-Connect = Callable[[int], socket.socket]
 
 
 def protect(pair: Pair, _arguments: argparse.Namespace) -> None:
     """From `protect` to protected, and the longest gap that clients see meanwhile."""
     times, gaps = [], []
     for _ in range(5):
-        alone(pair)
+        pair.alone()
         with talking(pair) as talk:
             talk.fresh()
             begin = time.monotonic()
@@ -43,7 +40,7 @@ def protect(pair: Pair, _arguments: argparse.Namespace) -> None:
 
 def checkpoint(pair: Pair, _arguments: argparse.Namespace) -> None:
     """From the request until the primary runs again, idle guest."""
-    secured(pair)
+    pair.secured()
     primary = pair.primary()
     before = len(pair.events(primary, "guest_checkpoint"))
     for _ in range(50):
@@ -59,8 +56,8 @@ def echo(pair: Pair, _arguments: argparse.Namespace) -> None:
     """The median round trip, unprotected and protected, in turn."""
     figures: dict[str, list[float]] = {"alone": [], "protected": []}
     for _ in range(3):
-        for name, prepare in (("alone", alone), ("protected", secured)):
-            prepare(pair)
+        for name, prepare in (("alone", pair.alone), ("protected", pair.secured)):
+            prepare()
             time.sleep(1)
             with talking(pair) as talk:
                 time.sleep(5)
@@ -74,11 +71,11 @@ def download(pair: Pair, arguments: argparse.Namespace) -> None:
     rates: dict[str, list[float]] = {"alone": [], "protected": []}
     made = 0
     for _ in range(3):
-        for name, prepare in (("alone", alone), ("protected", secured)):
-            prepare(pair)
+        for name, prepare in (("alone", pair.alone), ("protected", pair.secured)):
+            prepare()
             time.sleep(1)
             before = pair.ask(pair.primary())["checkpoints"]
-            rates[name].append(fetch(pair.connect, arguments.size))
+            rates[name].append(fetch(pair, arguments.size))
             made += pair.ask(pair.primary())["checkpoints"] - before if name == "protected" else 0
     one, two = (statistics.median(rates[name]) for name in rates)
     say("download", f"{one:.1f} MiB/s alone, {two:.1f} MiB/s protected, {two / one:.0%}; {made} checkpoints in 3")
@@ -89,40 +86,24 @@ def peer(pair: Pair, arguments: argparse.Namespace) -> None:
     rates: dict[str, list[float]] = {"QEMU": [], "ours": []}
     for _ in range(3):
         with beside(own=True) as filters:
-            rates["QEMU"].append(fetch(filters.connect, arguments.size, arguments.patience))
-        secured(pair)
+            rates["QEMU"].append(fetch(filters, arguments.size, arguments.patience))
+        pair.secured()
         time.sleep(1)
-        rates["ours"].append(fetch(pair.connect, arguments.size))
+        rates["ours"].append(fetch(pair, arguments.size))
     one, two = (statistics.median(rates[name]) for name in rates)
     say("peer", f"{one:.2f} MiB/s compared by QEMU, {two:.1f} MiB/s by us, {two / one:.1f} times")
 
 
-def fetch(connect: Connect, count: int, patience: float = 120) -> float:
-    """Mebibytes a second, of so many as come before patience ends, in seconds; every byte is looked at."""
-    expected = block() * 2
-    got, head = 0, b""
-    begin = time.monotonic()
-    with connect(SENDS) as sock:
-        sock.sendall(b"GET /%d HTTP/1.0\r\n\r\n" % count)
-        while b"\r\n\r\n" not in head:
-            head += sock.recv(1)
-        while got < count * MIB and (left := begin + patience - time.monotonic()) > 0:
-            sock.settimeout(left)
-            try:
-                part = sock.recv(MIB)
-            except TimeoutError:
-                break
-            assert part, f"the connection ended after {got} bytes"
-            assert part == expected[got % MIB : got % MIB + len(part)], f"wrong bytes after {got}"
-            got += len(part)
-    return got / MIB / (time.monotonic() - begin)
+def fetch(there: Pair | Filters, count: int, patience: float = math.inf) -> float:
+    with there.connect(SOURCE) as sock:
+        return downloaded(sock, count, patience)
 
 
 def kill(pair: Pair, arguments: argparse.Namespace) -> None:
     """The primary's host is switched off under load."""
     gaps = []
     for _ in range(arguments.kills):
-        secured(pair)
+        pair.secured()
         time.sleep(0.5)
         with talking(pair) as talk:
             primary = pair.primary()
@@ -142,7 +123,7 @@ def cut(pair: Pair, arguments: argparse.Namespace) -> None:
     both = none = 0
     chance = random.Random(arguments.seed)
     for _ in range(arguments.cuts):
-        secured(pair)
+        pair.secured()
         before = {host: len(pair.events(host, "taken_over")) for host in pair.file.host}
         with talking(pair) as talk:
             if chance.random() < 0.5:
@@ -161,10 +142,10 @@ def cut(pair: Pair, arguments: argparse.Namespace) -> None:
 def rounds(pair: Pair, arguments: argparse.Namespace) -> None:
     """Failed over and protected again, over and over, on the same connections."""
     gaps = []
-    secured(pair)
+    pair.secured()
     with talking(pair) as talk:
         for _ in range(arguments.rounds):
-            secured(pair)
+            pair.secured()
             talk.goes_on(pair, 10)
             primary = pair.primary()
             talk.fresh()
@@ -204,7 +185,7 @@ def settled(pair: Pair, before: dict[str, int]) -> int:
 
 def idle(pair: Pair, arguments: argparse.Namespace) -> None:
     """Checkpoints that nobody asked for: idle, then under a load whose answers are the same on both."""
-    secured(pair)
+    pair.secured()
     primary = pair.primary()
     before = pair.ask(primary)["checkpoints"]
     time.sleep(arguments.seconds)
@@ -213,28 +194,6 @@ def idle(pair: Pair, arguments: argparse.Namespace) -> None:
         time.sleep(arguments.seconds)
     loaded = pair.ask(primary)["checkpoints"]
     say("idle", f"{quiet - before} in {arguments.seconds} s idle, {loaded - quiet} in {arguments.seconds} s of echoes")
-
-
-def secured(pair: Pair) -> None:
-    """It is protected."""
-    for host in pair.file.host:
-        pair.wire(host, True)
-    primary = pair.primary()
-    while pair.state(primary) not in PROTECTED:  # a machine that does much else may need several attempts
-        if pair.state(primary) == "alone" and pair.ask(primary)["peer"] in ("waiting", "failed"):
-            pair.ask(primary, "protect")
-        time.sleep(0.05)
-    pair.wait_state(pair.file.other(primary), "standby")
-
-
-def alone(pair: Pair) -> None:
-    """It is not."""
-    primary = pair.primary()
-    other = pair.file.other(primary)
-    if pair.state(primary) in PROTECTED:
-        pair.ask(other, "down")
-    pair.wait_state(primary, "alone")
-    pair.wait(lambda: pair.ask(primary)["peer"] in ("waiting", "failed"))
 
 
 def ms(seconds: list[float]) -> str:

@@ -15,18 +15,17 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from coloproxy.guest.image import block
-from support.guest import SINK, SOURCE, Guest, network, shared, stream, topology
+from support.download import MIB, SOURCE, download
+from support.guest import SINK, Guest, network, shared, stream, topology
 from support.pair import PROTECTED, Pair, running
 
 TICK = os.sysconf("SC_CLK_TCK")
-MIB = 1 << 20
 TAP = ["-netdev", "tap,id=hn0,ifname=e0,vhost=off,script=no,downscript=no"]
 
 
@@ -66,8 +65,7 @@ class Way:
 
     def _download(self, size: int) -> None:
         with self.guest.connect(SOURCE) as sock:
-            sock.sendall(b"GET /%d HTTP/1.0\r\n\r\n" % size)
-            checked(sock.recv_into, size)
+            download(sock, size)
 
     def _upload(self, size: int) -> None:
         data = block()
@@ -82,26 +80,6 @@ class Way:
 
     def median(self, what: str) -> Taken:
         return Taken(*(statistics.median(values) for values in zip(*self.figures[what], strict=True)))
-
-
-def checked(receive: Callable[[memoryview], int], size: int) -> None:
-    """Take an HTTP answer of so many mebibytes, each of them the block."""
-    expected = block()
-    whole = memoryview(bytearray(MIB + 4096))
-    got, head = 0, -1
-    while head < 0:
-        got += receive(whole[got:4096])
-        head = bytes(whole[:got]).find(b"\r\n\r\n") + 4 if b"\r\n\r\n" in bytes(whole[:got]) else -1
-    rest = bytes(whole[head:got])
-    whole[: len(rest)] = rest
-    at = len(rest)
-    for _ in range(size):
-        while at < MIB:
-            n = receive(whole[at:MIB])
-            assert n, "the answer ended early"
-            at += n
-        assert whole[:MIB] == expected, "wrong bytes came"
-        at = 0
 
 
 def cpu(pid: int | None) -> float:
@@ -167,11 +145,8 @@ def checkpoint(two: Pair) -> float:
 
 def protected(two: Pair, size: int) -> float:
     """MB a second of a download."""
-    begin = time.monotonic()
-    with socket.create_connection((two.address, SOURCE), 30) as sock:
-        sock.sendall(b"GET /%d HTTP/1.0\r\n\r\n" % size)
-        checked(sock.recv_into, size)
-    return size * MIB / (time.monotonic() - begin) / 1e6
+    with two.connect(SOURCE) as sock:
+        return download(sock, size) * MIB / 1e6
 
 
 PARTS = {"one": one, "pair": pair}

@@ -32,19 +32,8 @@ def pair(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield made
 
 
-def protected(pair: Pair) -> tuple[str, str]:
-    """The primary and the secondary of a pair that is one."""
-    primary = pair.primary()
-    if pair.state(primary) == "alone":
-        pair.wait(lambda: pair.ask(primary)["peer"] in ("waiting", "failed"))
-        pair.command("protect")
-    other = pair.file.other(primary)
-    pair.wait_state(other, "standby")
-    return primary, other
-
-
 def test_the_secondary_takes_over_with_two_members_of_three(pair: Pair, cluster: Cluster) -> None:
-    primary, secondary = protected(pair)
+    primary, secondary = pair.secured()
     with talking(pair) as talk, cluster.without(0):
         os.kill(pair.qemu(primary), signal.SIGKILL)
         pair.wait_state(secondary, "alone")
@@ -52,7 +41,7 @@ def test_the_secondary_takes_over_with_two_members_of_three(pair: Pair, cluster:
 
 
 def test_without_etcd_a_protected_guest_goes_on_and_a_lonely_one_falls_silent(pair: Pair, cluster: Cluster) -> None:
-    primary, secondary = protected(pair)
+    primary, secondary = pair.secured()
     with talking(pair) as talk:
         with cluster.without(0, 1, 2):
             time.sleep(4)  # more than a lease lasts
@@ -75,7 +64,7 @@ def test_without_etcd_a_protected_guest_goes_on_and_a_lonely_one_falls_silent(pa
 
 
 def test_cut_off_from_each_other_exactly_one_goes_on(pair: Pair) -> None:
-    protected(pair)
+    pair.secured()
     with talking(pair) as talk:
         pair.wire("a", False)
         pair.wait(lambda: sorted(map(pair.quietly, "ab")) in (["alone", "failed"], ["alone", "waiting"]))
@@ -85,7 +74,7 @@ def test_cut_off_from_each_other_exactly_one_goes_on(pair: Pair) -> None:
 
 def test_a_primary_cut_off_from_all_the_world_says_nothing_any_more(pair: Pair) -> None:
     """Its host is alive, but neither the other host nor etcd nor a client can be reached from it."""
-    primary, secondary = protected(pair)
+    primary, secondary = pair.secured()
     with talking(pair) as talk:
         pair.up0(primary, False)
         pair.wire(primary, False)

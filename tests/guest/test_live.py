@@ -12,7 +12,7 @@ import pytest
 
 from coloproxy.errors import ColoproxyError
 from support.pages import DOCS, table
-from support.pair import PROTECTED, RANDOM, Pair, running, talking
+from support.pair import RANDOM, Pair, running, talking
 
 pytestmark = [pytest.mark.qemu, pytest.mark.root, pytest.mark.timeout(180)]
 
@@ -25,17 +25,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 @pytest.fixture
 def protected(pair: Pair) -> Pair:
-    """Whatever a test before has broken is mended."""
-    for host in pair.file.host:
-        pair.wire(host, True)
-        if not pair.quietly(host):
-            pair.revive_host(host)
-    pair.wait(lambda: "" not in [pair.quietly(host) for host in pair.file.host])
-    primary = pair.primary()
-    if pair.state(primary) not in PROTECTED:
-        pair.wait(lambda: pair.ask(primary)["peer"] in ("waiting", "failed"))
-        pair.command("protect")
-    pair.wait_state(pair.file.other(primary), "standby")
+    pair.secured()
     return pair
 
 

@@ -28,21 +28,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 @pytest.fixture
 def protected(pair: Pair) -> Pair:
-    secure(pair)
+    pair.secured()
     return pair
-
-
-def secure(pair: Pair) -> None:
-    """Whatever was broken is mended."""
-    for host in pair.file.host:
-        if not pair.quietly(host):
-            pair.revive_host(host)
-    pair.wait(lambda: "" not in [pair.quietly(host) for host in pair.file.host])
-    primary = pair.primary()
-    if pair.state(primary) not in PROTECTED:
-        pair.wait(lambda: pair.ask(primary)["peer"] in ("waiting", "failed"))
-        pair.command("protect")
-    pair.wait_state(pair.file.other(primary), "standby")
 
 
 class Download(threading.Thread):
@@ -77,7 +64,7 @@ def test_checkpoints_under_load_leave_every_byte_right(protected: Pair) -> None:
 def test_failovers_under_load(protected: Pair) -> None:
     with talking(protected) as talk:
         for _ in range(ROUNDS):
-            secure(protected)
+            protected.secured()
             primary = protected.primary()
             survivor = protected.file.other(primary)
             download = Download(protected.address, 20)

@@ -125,34 +125,11 @@ class Range:
 
     # Before
 
-    def secured(self) -> tuple[str, str]:
-        """It is protected; the primary and the secondary."""
-        pair, primary = self.pair, self.pair.primary()
-        other = pair.file.other(primary)
-        pair.wait(lambda: self._protecting(primary) and pair.quietly(other) == "standby", 30)
-        return primary, other
-
-    def _protecting(self, primary: str) -> bool:
-        with suppress(ColoproxyError):  # what was just so may be so no longer
-            if self.pair.state(primary) == "alone" and self.pair.ask(primary)["peer"] in ("waiting", "failed"):
-                self.pair.ask(primary, "protect")
-        return self.pair.quietly(primary) in PROTECTED
-
-    def alone(self) -> tuple[str, str]:
-        """It is not; the primary, and the host that would be the secondary's."""
-        pair, primary = self.pair, self.pair.primary()
-        other = pair.file.other(primary)
-        if pair.state(primary) in PROTECTED:
-            pair.ask(other, "down")
-        pair.wait_state(primary, "alone")
-        pair.wait(lambda: pair.ask(primary)["peer"] in ("waiting", "failed"))
-        return primary, other
-
     @contextmanager
     def going_on(self, state: str) -> Iterator[tuple[str, str]]:
         """The pair in a state; the primary and the other."""
         with ExitStack() as stack:
-            primary, other = self.alone() if state in ("copying", "alone") else self.secured()
+            primary, other = self.pair.alone() if state in ("copying", "alone") else self.pair.secured()
             self.talk.goes_on(self.pair, 20, 30)
             self.talk.fresh()
             if state == "idle":

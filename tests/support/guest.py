@@ -18,7 +18,7 @@ from support.netns import Namespace
 from support.topology import Topology
 
 ADDRESS, OURS = "10.77.0.1", "10.77.0.2"
-ECHO, SINK, SOURCE = 7001, 7004, 7006
+ECHO, SINK = 7001, 7004
 MEMORY = "160M"
 BOOT = 90.0  # seconds that it may take
 

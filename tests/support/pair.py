@@ -17,12 +17,14 @@ from pyroute2 import IPRoute, NetNS
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD
 
+from coloproxy.errors import ColoproxyError
 from coloproxy.guest import client, config, here, image
 from coloproxy.guest.client import Status
 
 ECHO, COUNTER, RANDOM = 7001, 7002, 7003
 BLOCK = 100
 PROTECTED = {"protected", "checkpointing"}
+WILLING = {"waiting", "failed"}  # states of an agent that may become a secondary
 
 
 class Pair:
@@ -163,6 +165,36 @@ bridge = "br0"
             told = [event for event in self.events(host) if event["event"] not in ("copy_progress",)]
             lines += [json.dumps(event)[:300] for event in told[-40:]]
         return "\n".join(lines)
+
+    # What it is brought to
+
+    def secured(self) -> tuple[str, str]:
+        """Whatever was broken is mended, and it is protected; the primary and the secondary."""
+        for host in self.file.host:
+            self.wire(host, True)
+            if not self.quietly(host):
+                self.revive_host(host)
+        primary = self.primary()
+        other = self.file.other(primary)
+        self.wait(lambda: self._protecting(primary) and self.quietly(other) == "standby", 60)
+        return primary, other
+
+    def _protecting(self, primary: str) -> bool:
+        """Whether it is protected; a machine that does much else may need several attempts."""
+        with suppress(ColoproxyError):  # what was just so may be so no longer
+            if self.state(primary) == "alone" and self.ask(primary)["peer"] in WILLING:
+                self.ask(primary, "protect")
+        return self.quietly(primary) in PROTECTED
+
+    def alone(self) -> tuple[str, str]:
+        """It is not protected; the primary, and the host that would be the secondary's."""
+        primary = self.primary()
+        other = self.file.other(primary)
+        if self.state(primary) in PROTECTED:
+            self.ask(other, "down")
+        self.wait_state(primary, "alone")
+        self.wait(lambda: self.ask(primary)["peer"] in WILLING)
+        return primary, other
 
     # Trouble
 

@@ -60,8 +60,7 @@ class Colo:
             self._do("migrate-set-parameters", parameters, lambda: None)
 
     def checkpoint(self) -> None:
-        """Setting the delay, even to what it is, begins a checkpoint at once."""
-        self.monitor.execute("migrate-set-parameters", {"x-checkpoint-delay": NEVER})
+        checkpoint(self.monitor)
 
     def break_off(self) -> None:
         """Close the channel to the other QEMU, which may hang: that ends COLO, and says so by COLO_EXIT."""
@@ -118,3 +117,8 @@ class Colo:
                 then()
 
         self.monitor.execute(command, arguments, told)
+
+
+def checkpoint(primary: Monitor) -> None:
+    """Begin one at once: setting the delay does that, even to what it is."""
+    primary.execute("migrate-set-parameters", {"x-checkpoint-delay": NEVER})

@@ -74,8 +74,8 @@ class Timing(Strict, frozen=True, kw_only=True):
 class File(Strict, frozen=True, kw_only=True):
     """A whole file. lease: file:PATH on one machine, or etcd:URL,URL,...; fence: a command that makes sure the other
     host is dead, run before its guest is taken over. protect: auto makes a secondary as soon as there is a host for
-    one. folder: for sockets, logs and state. keys: a folder of keys for the connections between
-    the hosts, plain without."""
+    one. folder: for sockets, logs and state. keys: a folder of keys for the connections between the hosts, plain
+    without."""
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,9}$", examples=["web"])]
     guest: Guest

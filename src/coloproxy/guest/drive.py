@@ -12,7 +12,7 @@ from coloproxy.checkpoint.driver import Driver
 from coloproxy.checkpoint.notify import CHECKPOINT, DO_CHECKPOINT, INIT, Decoder, NotifyError, encode
 from coloproxy.compare.events import Event, GuestCheckpoint, Warned
 from coloproxy.errors import ColoproxyError
-from coloproxy.guest.colo import NEVER
+from coloproxy.guest.colo import checkpoint
 from coloproxy.guest.driving import Driving
 from coloproxy.guest.monitor import Aio, Monitor
 from coloproxy.link.address import Address
@@ -121,8 +121,7 @@ class Drive:
             self._end("COLO has ended")
 
     def _ask(self) -> None:
-        """Setting the delay, even to what it is, begins a checkpoint at once."""
-        self._primary.execute("migrate-set-parameters", {"x-checkpoint-delay": NEVER})
+        checkpoint(self._primary)
 
     def _too_late(self) -> None:
         self._report(Warned(time=time.monotonic(), text="a checkpoint takes too long"))

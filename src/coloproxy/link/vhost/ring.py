@@ -114,9 +114,9 @@ class Memory:
 class Ring:
     """One ring. `at`: the index of the next buffers to be taken; `header_len`: bytes of its frames' virtio-net headers;
     `mergeable`: whether a frame may fill several buffers; `events`: whether both sides say up to where they need not be
-    told anything, rather than whether; `features`: what the driver has accepted; `logging`: whether
-    pages that are written are marked, those of the used ring from the guest's address `log_at` on, if `log_used`;
-    `size`, `refused`: bytes moved by the last call, and frames that could not be any."""
+    told anything, rather than whether; `features`: what the driver has accepted; `logging`: whether pages that are
+    written are marked, those of the used ring from the guest's address `log_at` on, if `log_used`; `size`, `refused`:
+    bytes moved by the last call, and frames that could not be any."""
 
     memory = cython.declare(Memory, visibility="public")
     num = cython.declare(cython.uint, visibility="public")
