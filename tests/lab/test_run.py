@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
 import shutil
+import signal
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +205,29 @@ def test_topology_events_and_captures_are_kept(lab, tmp_path: Path) -> None:
     for leg in ("from-client", "to-client", "from-primary", "to-primary", "from-secondary", "to-secondary"):
         with Capture(keep / f"{leg}.pcapng") as capture:
             assert sum(1 for _ in capture) > 0
+
+
+def served(address: str, path: str) -> str:
+    """What the page's service says; nothing while nobody serves."""
+    try:
+        with urllib.request.urlopen(address + path, timeout=5) as answer:
+            return str(answer.read(), "utf-8")
+    except OSError:
+        return ""
+
+
+@pytest.mark.parametrize("command", ["lab", "demo"])
+def test_the_proxy_at_work_has_a_page(lab, tmp_path, command) -> None:
+    if command == "demo":
+        lab.words = []
+        process = lab.start("demo", "--size", "500M", "--runs", "1", "--out", str(tmp_path), "--http", "0")
+    else:
+        process = lab.start("run", "ftp-get:2G", "--http", "0")
+    assert process.stderr is not None
+    address = process.stderr.readline().split()[5]
+    passed = r'coloproxy_frames_total\{.*side="primary".*state="released".*\} [1-9]'
+    lab.until(lambda: re.search(passed, served(address, "metrics")) is not None)
+    assert "<title>" in served(address, "")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
