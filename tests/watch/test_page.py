@@ -185,7 +185,8 @@ def test_the_plots_draw_what_was_released(still: Scene, opened: Callable[..., Ta
             if (data[at + 3] > 200 && Math.abs(data[at]) < 40 && Math.abs(data[at + 1] - 0x72) < 24) count += 1;
         return count;
     }"""
-    assert tab.locator(".plot canvas").first.evaluate(coloured) > 100  # the line, in the colour of flow
+    plot = tab.locator(".plot canvas").first  # it is there before anything is drawn on it
+    still.page.until(lambda: plot.evaluate(coloured) > 100)  # the line, in the colour of flow
     tab.get_by_role("button", name="1 min").click()
     expect(tab.get_by_role("button", name="1 min")).to_have_attribute("aria-pressed", "true")
 
