@@ -19,7 +19,7 @@ from coloproxy.link.clock import Clock
 from coloproxy.link.loop import Loop
 from coloproxy.link.vhost import messages
 from coloproxy.link.vhost.device import RECEIVE, TRANSMIT
-from coloproxy.link.vhost.port import SELDOM, STUCK, VhostPort
+from coloproxy.link.vhost.port import LOG_LATE, SELDOM, STUCK, VhostPort
 from support.flow import Catch, batch
 from support.frames import tcp
 from support.vhost import (
@@ -34,6 +34,7 @@ from support.vhost import (
     PAGE,
     USER,
     USUAL,
+    WRITABLE,
     Driver,
     Front,
     Memory,
@@ -49,8 +50,10 @@ SIZE = 0x2_0000  # of one
 class Bench:
     """A port with a loop of its own, and a guest."""
 
-    def __init__(self, folder: Path, **more: bool) -> None:
-        self.loop, self.clock, self.pool = Loop(), Clock(), Pool()
+    def __init__(self, folder: Path, beside: "Bench | None" = None, **more: bool) -> None:
+        """beside: another, in the same process."""
+        self.clock = Clock()
+        self.loop, self.pool = (beside.loop, beside.pool) if beside is not None else (Loop(), Pool())
         self.events: list[Event] = []
         self.place = str(folder / "card")
         address = parse_address(f"unix:{self.place},server")
@@ -78,6 +81,10 @@ class Bench:
         while not condition():
             assert time.monotonic() < end, self.events
             self.turn()
+
+    def rest(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        self.until(lambda: time.monotonic() > end)
 
     def settle(self) -> None:
         """Until the port has heard all that was said."""
@@ -476,6 +483,32 @@ def test_with_logging_on_nothing_is_written_before_there_is_a_log(bench: Bench) 
     assert bench.memory.dirty() >= pages((BUFFERS, 72), (bench.rx.used, 20))
 
 
+def warnings(bench: Bench) -> list[str]:
+    return [event.text for event in bench.events if isinstance(event, Warned)]
+
+
+def test_a_front_end_that_never_gives_its_log_is_told_of_once(bench: Bench) -> None:
+    bench.up(USUAL | messages.LOG_ALL, flags=1)
+    bench.until(lambda: warnings(bench))
+    bench.front.say(1)
+    bench.rest(LOG_LATE * 1.5)
+    (text,) = warnings(bench)
+    assert "LOG_ALL" in text
+    assert "gives no log" in text
+
+
+def test_a_log_that_is_not_missing_for_long_is_not_asked_for(bench: Bench) -> None:
+    bench.up(USUAL | messages.LOG_ALL, flags=1)
+    bench.front.say(6, struct.pack("<QQ", LOG_SIZE, 0), [bench.memory.log_fd])
+    bench.settle()
+    bench.front.answer()
+    assert bench.stop(RECEIVE) == bench.stop(TRANSMIT) == 0
+    bench.rest(LOG_LATE / 2)
+    bench.up(USUAL | messages.LOG_ALL, flags=1)  # as after a checkpoint: missing again, and that is not the same time
+    bench.rest(LOG_LATE * 0.8)
+    assert not warnings(bench)
+
+
 def test_a_log_that_has_no_bit_for_a_page_stops_the_ring(bench: Bench) -> None:
     bench.up(USUAL | messages.LOG_ALL, flags=1)
     bench.front.say(6, struct.pack("<QQ", 1, 0), [bench.memory.log_fd])
@@ -598,6 +631,39 @@ def test_a_driver_that_does_wrong_has_its_ring_stopped_and_nothing_else(
     bench.tx.send(HEADER + frame(61), BUFFERS)
     bench.front.kick(TRANSMIT)
     assert bench.frames(1) == [EMPTY + frame(61)], "a driver that starts anew is given another chance"
+
+
+def test_other_guests_go_on(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = Bench(tmp_path / "other", beside=bench)
+    bench.up()
+    other.up()
+    for how in WRONG:
+        bench.stop(TRANSMIT)
+        bench.tx = Driver(bench.memory, HIGH + 0x2000)
+        bench.front.start(TRANSMIT, bench.tx, base=0)
+        bench.settle()
+        how(bench)
+        bench.front.kick(TRANSMIT)
+        other.tx.send(HEADER + frame(60), BUFFERS)
+        other.front.kick(TRANSMIT)
+        assert other.frames(1) == [EMPTY + frame(60)]
+    assert bench.broken()
+    assert not other.broken()
+    other.port.close()
+    other.front.close()
+    other.memory.close()
+
+
+def test_a_frame_in_too_many_pieces_stops_the_ring(bench: Bench) -> None:
+    bench.up()
+    rows = [struct.pack("<QIHH", BUFFERS, 1, WRITABLE | NEXT * (n < 1023), n + 1) for n in range(1024)]
+    bench.memory.write(BUFFERS + SIZE, b"".join(rows))
+    for number in range(3):
+        bench.rx.describe(number, BUFFERS + SIZE, 16 * 1024, INDIRECT)
+        bench.rx.offer(number)
+    bench.send(EMPTY + frame(4000))
+    assert "more than 2048 pieces" in bench.broken()[0].text
 
 
 def test_a_buffer_for_reading_cannot_be_written(bench: Bench) -> None:

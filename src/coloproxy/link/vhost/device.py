@@ -274,9 +274,19 @@ class Device:
                 queue.base = queue.ring.at
                 self._start(queue)
 
+    @property
+    def lacks_log(self) -> bool:
+        """Whether rings stand still because what is written is to be marked, and no log has come."""
+        started = any(queue.ring is not None and queue.enabled for queue in self.queues)
+        return started and not self._logged
+
+    @property
+    def _logged(self) -> bool:
+        return self._log is not None or not self._features & messages.LOG_ALL
+
     def _look(self) -> None:
         """Tell of rings that may be looked at now, or no longer: with logging on, not before there is a log."""
-        logged = self._log is not None or not self._features & messages.LOG_ALL
+        logged = self._logged
         for queue in self.queues:
             usable = queue.ring is not None and queue.enabled and queue.broken is None and logged
             if usable and queue.number not in self._begun:

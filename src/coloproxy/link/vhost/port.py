@@ -27,6 +27,7 @@ from coloproxy.packet.offload import finished
 from coloproxy.trace import events as trace
 
 SELDOM = 1.0  # seconds between two warnings
+LOG_LATE = 1.0  # seconds; QEMU gives the log within milliseconds
 OPENED, CLOSED = 1, 4  # as QEMU numbers what happens to a character device
 
 T = TypeVar("T")
@@ -59,6 +60,7 @@ class VhostPort(Port):
         self._waiting_bytes = 0
         self._give_up_at = 0.0
         self._stuck = False
+        self._log_missed: object = None  # one object for as long as a log is missing
         self._warned_at = -SELDOM
         self._unsaid = 0
 
@@ -108,6 +110,19 @@ class VhostPort(Port):
             self._lost(str(error))
         except (EOFError, OSError) as error:
             self._lost(why(error))
+        self._look_for_log()
+
+    def _look_for_log(self) -> None:
+        """Rings stand still while the log is missing, for it comes last; a front end that never gives it is told of."""
+        if not self._device.lacks_log:
+            self._log_missed = None
+        elif self._log_missed is None:
+            missed = self._log_missed = object()
+            self._loop.after(LOG_LATE, lambda: self._log_late(missed))
+
+    def _log_late(self, missed: object) -> None:
+        if self._log_missed is missed and self._device.lacks_log:
+            self._warn_seldom("the front end wants written pages marked (LOG_ALL) and gives no log: rings stand still")
 
     def _lost(self, reason: str) -> None:
         self._device.close()
