@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from coloproxy import trace
 from coloproxy.compare.events import Counts, Event, GuestRingBroken, PeerLost, Warned
 from coloproxy.link.address import parse_address
 from coloproxy.link.arena import Pool
@@ -405,6 +406,33 @@ def test_a_front_end_that_comes_again_finds_a_card_as_new(bench: Bench) -> None:
     bench.tx.send(HEADER + frame(60), BUFFERS)
     bench.front.kick(TRANSMIT)
     assert bench.frames(1) == [EMPTY + frame(60)]
+
+
+def test_what_happens_is_traced(bench: Bench, tmp_path: Path) -> None:
+    said = tmp_path / "trace"
+    trace.open_backend("log", said)
+    trace.enable("vhost_*")
+    try:
+        bench.front.close()
+        bench.until(lambda: any(isinstance(event, PeerLost) for event in bench.events))
+        bench.front = bench.meet()
+        bench.up()
+        bench.tx.jump(9)
+        bench.front.kick(TRANSMIT)
+        bench.until(bench.broken)
+        bench.stop(RECEIVE)
+    finally:
+        trace.enable("-vhost_*")
+        trace.close()
+    assert said.read_text().splitlines() == [
+        "vhost_user_event chr: guest got event: 4",
+        "vhost_user_event chr: guest got event: 1",
+        "vhost_ring_start : guest, ring 0 of 8 entries, from 0",
+        "vhost_ring_start : guest, ring 1 of 8 entries, from 0",
+        "vhost_ring_stop : guest, ring 1, at 0",
+        "vhost_ring_error : guest, ring 1: its index jumped by 9, and the ring has 8 entries",
+        "vhost_ring_stop : guest, ring 0, at 0",
+    ]
 
 
 def test_nothing_stays_open_behind_a_front_end(bench: Bench) -> None:
