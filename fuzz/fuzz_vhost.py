@@ -53,7 +53,7 @@ BUFFERS = HIGH + 0x8000  # where good buffers are
 TABLES = HIGH + 0x4000  # and indirect tables
 SEEN = 0x60000  # bytes from HIGH on in which all is that a good driver has
 END = HIGH + HIGH_SIZE
-PLACES = (0, 16, HIGH, HIGH + 0x1000, HIGH + 0x2000, HIGH + 0x8000, LOW_SIZE - 8, END - 8, END)
+PLACES = (0, 16, HIGH, HIGH + 0x1000, HIGH + 0x2000, HIGH + 0x8000, LOW_SIZE - 8, END - 16, END - 8, END, 2**64 - 8)
 SIZES = (0, 1, 12, 16, 26, 32, 72, 1536, 65536, 65570, 0xFFFFFFFF)
 GOOD = (1, 12, 26, 72, 1536, 4096, 65562)
 FLAGS = (0, 1, 2, 3, 4, 5, 6, 0xFFFF)
@@ -204,7 +204,8 @@ class Play:
         else:
             first, table = driver.free, TABLES + 256 * driver.free
             MEMORY.write(table, b"".join(struct.pack("<QIHH", *row) for row in rows))
-            driver.describe(first, table, 16 * len(rows), INDIRECT)
+            place = table if self.data.ConsumeIntInRange(0, 7) else self.pick(PLACES)
+            driver.describe(first, place, 16 * len(rows), INDIRECT)
             driver.free = (first + 1) % ENTRIES
         driver.offer(first)
 
