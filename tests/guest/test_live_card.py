@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from coloproxy.guest.client import Status
 from coloproxy.guest.image import block
 from support.pair import PROTECTED, Pair, running, talking
 
@@ -129,6 +130,14 @@ def reached(pair: Pair) -> bool:
     return True
 
 
+def copied(status: Status) -> float:
+    """The part of the guest's memory that the first copy has come to."""
+    if status["state"] != "copying":
+        return 1.0
+    copy = status["copy"]
+    return 1.0 - copy["remaining"] / copy["total"] if copy is not None else -1.0
+
+
 def unread(pair: Pair) -> bytes | None:
     """What the guest has of 40,000 bytes that came during the first copy of its memory and were not read before the
     secondary took over; None if it says nothing."""
@@ -137,10 +146,9 @@ def unread(pair: Pair) -> bytes | None:
     with socket.create_connection((pair.address, LATE), 10) as sock:
         sock.settimeout(10)
         pair.ask(primary, "protect")
-        pair.wait(lambda: pair.ask(primary)["copy"] is not None)
-        for at in range(0, len(data), 1000):
+        for at in range(0, len(data), 1000):  # some come when their place has been copied, however fast that goes
+            pair.wait(lambda at=at: at <= copied(pair.ask(primary)) * len(data))  # type: ignore[misc]
             sock.sendall(data[at : at + 1000])
-            time.sleep(0.005)
         try:
             pair.wait_state(primary, *PROTECTED)
             pair.kill_host(primary)
