@@ -68,6 +68,9 @@ class Drive:
         self._decoder.forget()
         self.loop.watch(endpoint.sock.fileno(), READ, self._heard)
         self._say(INIT)
+        driver = self._driving.driver
+        if driver.count or driver.under_way:  # it has been told of none, and may not know what was said before it came
+            self._driving.want("connected")
 
     def _say(self, message: bytes) -> None:
         try:
