@@ -20,6 +20,7 @@ from coloproxy.rewrite.rewriter import Rewriter
 from coloproxy.topology.control import Command
 
 E = table.Event
+LOOKS = 10  # questions to QEMU in the time in which it must answer one
 
 
 class Agent(Primary, Secondary):
@@ -123,14 +124,18 @@ class Agent(Primary, Secondary):
             self._look_after_qemu(passed)
 
     def _look_after_qemu(self, passed: float) -> None:
-        """It must answer one question before the next is asked."""
+        """It must answer one question before the next is asked, which is not at once: that costs more than it says."""
+        patience = self.file.timing.monitor / 1000
         if self._unanswered is None:
-            self._unanswered = 0.0
+            self._unasked += passed
+            if self._unasked < patience / LOOKS:
+                return
+            self._unanswered, self._unasked = 0.0, 0.0
             assert self._monitor is not None
             self._monitor.execute("query-status", None, self._qemu_answered)
             return
         self._unanswered += passed
-        if self._unanswered > self.file.timing.monitor / 1000 and not self._hung:
+        if self._unanswered > patience and not self._hung:
             self._hung = True
             why = f"QEMU does not answer for {self._unanswered:.1f} s"
             self.warn(why)

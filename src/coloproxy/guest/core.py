@@ -48,7 +48,6 @@ from coloproxy.topology.works import Works
 
 E = table.Event
 URGENT = -10  # niceness
-PAUSE = 0.0006  # seconds between turns under load: guests send frame by frame, and need the processors themselves
 
 
 class Core(abc.ABC):
@@ -75,7 +74,7 @@ class Core(abc.ABC):
             headers=file.guest.network == "vhost-user",
         )  # fmt: skip
         self.path = Path(file, host, self.loop, self.clock, pool, self._report, self._wire)
-        self._works = Works(self.path.pieces, self.loop, self.clock, pool, PAUSE)
+        self._works = Works(self.path.pieces, self.loop, self.clock, pool, gathers=True)
         self._plug = Plug(file.host[host].tap, file.host[host].bridge)
         control = Control(f"unix:{self.place / 'control'}", self.loop, self._commands())
         self._control = control
@@ -100,6 +99,7 @@ class Core(abc.ABC):
         self._heard_until = -math.inf  # it cannot have missed us before then
         self._answers = False  # QEMU has greeted us
         self._unanswered: float | None = None  # seconds that it has been taking for an answer; None: nothing was asked
+        self._unasked = 0.0  # seconds since the last answer
         self._hung = False  # it takes too many
         self._asks = 0  # questions to the lease
         self._incarnation = 0

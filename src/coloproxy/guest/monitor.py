@@ -1,12 +1,14 @@
 """QEMU's monitor on our event loop: qemu.qmp speaks asyncio, whose own loop is turned from ours, in the same thread.
 
 An asyncio loop waits on one epoll descriptor, and that can be waited for like any other: when it is ready, or when
-something was begun, the asyncio loop goes round a few times without waiting.
+something was begun, the asyncio loop goes round until it would wait.
 """
 
 import asyncio
 import contextlib
+import math
 import selectors
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
@@ -16,8 +18,6 @@ from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError
 from coloproxy.link.address import Address
 from coloproxy.link.loop import READ, Loop
 
-ROUNDS = 12  # of asyncio's loop: from a line on the socket to the one who waits for its answer
-TICK = 0.05  # seconds between looks at asyncio's timers
 ENDS = 10  # times that what is cancelled may do something first
 RETRY = 0.05  # seconds between attempts to connect
 
@@ -25,18 +25,31 @@ Answered = Callable[[Any, str | None], None]
 """(what QEMU returned, why it did not)"""
 
 
+class Unwaiting(selectors.EpollSelector):
+    """What asyncio waits with. It does not: where asyncio would, `idle(seconds)` is told; None: for ever."""
+
+    idle: Callable[[float | None], None]
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        found = super().select(0)
+        if not found and timeout != 0:
+            self.idle(timeout)
+        return found
+
+
 class Aio:
     """An asyncio loop turned from ours."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._selector = selectors.EpollSelector()
+        self._selector = Unwaiting()
+        self._selector.idle = self._idle
         self._aio = asyncio.SelectorEventLoop(self._selector)
         self._tasks: set[asyncio.Task[None]] = set()
         self._told: deque[Callable[[], None]] = deque()
         self._closed = False
+        self._due = math.inf  # when it is turned for its timers, by the monotonic clock
         loop.watch(self._selector.fileno(), READ, self._turn)
-        self._tick()
 
     def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Have something done."""
@@ -52,21 +65,21 @@ class Aio:
 
     def _turn(self, _events: int = 0) -> None:
         if not self._closed:
-            self._rounds(ROUNDS)
             self._aio.run_forever()
         while self._told:
             self._told.popleft()()
 
-    def _rounds(self, left: int) -> None:
-        if left:
-            self._aio.call_soon(self._rounds, left - 1)
-        else:
-            self._aio.stop()
+    def _idle(self, seconds: float | None) -> None:
+        """It has nothing to do for so long."""
+        self._aio.stop()
+        due = math.inf if seconds is None else time.monotonic() + seconds
+        if due < self._due:
+            self._due = due
+            self._loop.after(due - time.monotonic(), self._timer)
 
-    def _tick(self) -> None:
+    def _timer(self) -> None:
+        self._due = math.inf
         self._turn()
-        if not self._closed:
-            self._loop.after(TICK, self._tick)
 
     def close(self) -> None:
         """End all that was begun."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,21 +12,20 @@ from coloproxy.link.port import Port
 from coloproxy.topology.build import Pieces
 from coloproxy.topology.comparing import Comparing
 from coloproxy.topology.element import Element
+from coloproxy.topology.gathering import Gathering
 
-MUCH = 24 << 10  # bytes in a turn after which it is worth waiting for more
 LENT = 64  # receive buffers in use at which what is held is copied out of them
 LAST_READS = 4  # reads of each port before a checkpoint is taken to be complete
 
 
 class Works:
-    """Turns the pieces of a topology, over and over. pause: seconds to wait for more between turns under load."""
+    """Turns the pieces of a topology, over and over. gathers: under load, turns are put off for more to come."""
 
-    def __init__(self, pieces: Pieces, loop: Loop, clock: Clock, pool: Pool, pause: float = 0.0) -> None:
+    def __init__(self, pieces: Pieces, loop: Loop, clock: Clock, pool: Pool, gathers: bool = False) -> None:
         self.pieces = pieces
         self._loop = loop
         self._clock = clock
         self._pool = pool
-        self._pause = pause
         self._compact_at = LENT
         elements, ports = pieces.elements, pieces.every_port
         # What a turn has to ask, and no more: most elements have nothing to say.
@@ -38,8 +36,7 @@ class Works:
             (port, reach.ports, [gate for element, channel in reach.inputs if (gate := element.gate(channel))])
             for port, reach in pieces.reaches
         ]
-        self._received = [port.received for port in ports]
-        self._came = 0
+        self._gathering = Gathering([port.received for port in ports]) if gathers else None
         self.comparing = [each for each in elements if isinstance(each, Comparing)]
 
     @contextlib.contextmanager
@@ -54,8 +51,8 @@ class Works:
 
     def turn(self) -> None:
         """Wait for something to do, and do it."""
-        if self._pause:
-            self._gather()
+        if self._gathering is not None:
+            self._gathering.wait()
         dues = [each.deadline() for each in self._timed]
         due = min((when for when in dues if when is not None), default=math.inf)
         self._loop.turn(self._clock.monotonic(due), lambda: self._clock.woke(due))
@@ -68,14 +65,6 @@ class Works:
         if self._pool.lent > self._compact_at:
             self._compact()
         self.gate()
-
-    def _gather(self) -> None:
-        """Let more come before the next turn, if much came in the last one: a turn costs as much as dozens of frames,
-        and a processor that others wait for."""
-        came = sum([tally.bytes for tally in self._received])
-        if came - self._came >= MUCH:
-            time.sleep(self._pause)
-        self._came = came
 
     def pass_on(self, now: float) -> None:
         """Send on what was collected."""
