@@ -9,6 +9,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -185,6 +186,50 @@ def test_each_side_is_told_where_it_asked_to_be(bench: Bench) -> None:
             assert bench.front.called(TRANSMIT) == (number == 2)
     assert len(bench.tx.returned()) == 4
     assert not bench.tx.hushed
+
+
+def test_the_guest_is_told_at_the_end_of_a_turn_of_all_that_happened_in_it(bench: Bench) -> None:
+    bench.up()
+    bench.front.called(RECEIVE), bench.front.called(TRANSMIT)
+    bench.rx.give(BUFFERS, SIZE)
+    bench.tx.send(HEADER + frame(60), BUFFERS + SIZE)
+    bench.send(EMPTY + frame(60))
+    assert bench.port.read()
+    assert bench.rx.returned()
+    assert bench.tx.returned()
+    assert not bench.front.called(RECEIVE)
+    assert not bench.front.called(TRANSMIT)
+    bench.port.finish()
+    assert bench.front.called(RECEIVE)
+    assert bench.front.called(TRANSMIT)
+
+
+def test_the_guest_is_told_before_a_ring_is_stopped(bench: Bench) -> None:
+    bench.up()
+    bench.front.called(RECEIVE)
+    bench.rx.give(BUFFERS, SIZE)
+    bench.send(EMPTY + frame(60))
+    bench.front.say(11, struct.pack("<II", RECEIVE, 0))
+    bench.loop.turn(time.monotonic() + PATIENCE)
+    bench.front.answer()
+    assert bench.front.called(RECEIVE)
+
+
+def test_frames_lie_as_packet_sockets_have_them(bench: Bench) -> None:
+    """So another port sends them on without a copy."""
+    bench.up()
+    ranges: list[bytes] = []
+
+    def look(got: Any, _now: float) -> None:
+        assert got.headroom == 8
+        ranges.append(bytes(got.buf[got.index[0] - 8 : got.index[3 * got.count - 2]]))
+
+    bench.port.take = look
+    sizes = (60, 61, 3000)
+    for number, size in enumerate(sizes):
+        bench.tx.send(HEADER + frame(size), BUFFERS + number * SIZE)
+    assert bench.port.read()
+    assert ranges == [b"".join(struct.pack(">II", 10 + size, 10) + EMPTY + frame(size) for size in sizes)]
 
 
 def test_a_guest_with_too_few_buffers_is_heard_when_it_has_more(bench: Bench) -> None:

@@ -22,7 +22,7 @@ from coloproxy.link.port import Port
 from coloproxy.link.vhost import messages
 from coloproxy.link.vhost.channel import BadMessage, Channel
 from coloproxy.link.vhost.device import RECEIVE, TRANSMIT, Device, Queue
-from coloproxy.link.vhost.ring import AGAIN, Ring, RingError
+from coloproxy.link.vhost.ring import AGAIN, FRAMING, Ring, RingError
 from coloproxy.packet.offload import finished
 from coloproxy.trace import events as trace
 
@@ -54,7 +54,9 @@ class VhostPort(Port):
         self._channel: Channel | None = None
         self._arena = Arena(pool)
         self._burst = Burst()
+        self._burst.headroom = FRAMING
         self._wanted = False
+        self._uncalled: set[int] = set()  # rings whose guest is to be told of used buffers at the end of the turn
         self._watched: dict[int, int] = {}  # rings, and by which descriptor the guest speaks of them
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
@@ -160,6 +162,8 @@ class VhostPort(Port):
         if trace.vhost_ring_stop.enabled:
             trace.vhost_ring_stop(self.name, queue.number, queue.ring.at if queue.ring is not None else queue.base)
         self._unlisten(queue.number)
+        if queue.number in self._uncalled and queue.ring is not None:
+            self._call(queue.number, queue.ring)
 
     def _broke(self, queue: Queue) -> None:
         assert queue.broken is not None
@@ -199,10 +203,17 @@ class VhostPort(Port):
 
     def _call(self, number: int, ring: Ring) -> None:
         """Tell the guest that buffers were used, if it wants to know."""
+        self._uncalled.discard(number)
         fd = self._device.queues[number].call
         if fd >= 0 and ring.wants_call():
             with contextlib.suppress(OSError):
                 os.eventfd_write(fd, 1)
+
+    def finish(self) -> None:
+        """Tell the guest now what happened to both rings: it begins at once, and this may be the only processor."""
+        for number in (*self._uncalled,):
+            self._guarded(number, lambda ring, number=number: self._call(number, ring), None)  # type: ignore[misc]
+        self._uncalled.clear()
 
     # The way in
 
@@ -232,7 +243,7 @@ class VhostPort(Port):
             self.dropped.add(ring.refused, 0)
         came = bool(burst.count or ring.refused)
         if came:
-            self._call(TRANSMIT, ring)
+            self._uncalled.add(TRANSMIT)
         if burst.count:
             self.received.add(burst.count, burst.size)
             self.hand_on(burst, burst.size, self._clock())
@@ -286,7 +297,7 @@ class VhostPort(Port):
             self.sent.add(count - ring.refused, size)
             self.dropped.add(ring.refused, 0)
             self._stuck = False
-            self._call(RECEIVE, ring)
+            self._uncalled.add(RECEIVE)
 
     def _send(self, frame: memoryview, vnet_len: int) -> None:
         """Send a frame that is not taken as it is, or not now."""

@@ -19,7 +19,8 @@ AGAIN: int = codes.EAGAIN
 UNFIT: int = -2  # what stops a write: a frame with an offload that the guest's driver has not accepted
 VNET_LEN = cython.declare(cython.ulonglong, 10)  # bytes of the virtio-net header behind which frames leave
 LARGEST = cython.declare(cython.ulonglong, 10 + 14 + 8 + 65536)  # of a frame: two tags, the largest IP packet
-ROOM: int = 10 + 14 + 8 + 65536 + 8  # that one frame may take in a buffer
+FRAMING: int = 8  # bytes in front of a frame, which make it one of a packet socket's: so it can be sent on as it lies
+ROOM: int = FRAMING + 10 + 14 + 8 + 65536  # that one frame may take in a buffer
 ETHERNET = cython.declare(cython.ulonglong, 14)
 PIECES = cython.declare(cython.Py_ssize_t, 2048)  # of one frame
 CHAINS = cython.declare(cython.Py_ssize_t, 256)  # that one frame may fill
@@ -324,7 +325,8 @@ class Ring:
 
     def take(self, burst: object, at: cython.Py_ssize_t, stop: cython.Py_ssize_t) -> cython.Py_ssize_t:
         """Copy frames that the guest sends to burst.buf[at:stop], as many as its index has room for, and give their
-        buffers back; returns where they end. Their headers are as long as everywhere else in the end.
+        buffers back; returns where they end. Their headers are as long as everywhere else in the end, and each has its
+        framing in front: its length and its header's, as QEMU's packet sockets have them.
 
         Raises ValueError if that is not within the buffer, RingError for what cannot be.
         """
@@ -347,18 +349,19 @@ class Ring:
             self.pieces = 0
             total = self.walk(head, 0)
             if self.header_len + ETHERNET <= total <= LARGEST + self.header_len - VNET_LEN:
-                start = at + cython.cast(cython.Py_ssize_t, self.header_len - VNET_LEN)
+                start = at + FRAMING
+                at = start - cython.cast(cython.Py_ssize_t, self.header_len - VNET_LEN)
                 self.gather(buf, at)
                 if start != at:
                     move(buf, start, at, VNET_LEN)
                 buf[start] &= NEEDS_CSUM  # nothing else is for a driver to say (virtio 1.2, 5.1.6.2)
                 at += cython.cast(cython.Py_ssize_t, total)
+                buf[start - FRAMING : start] = ((at - start) << 32 | VNET_LEN).to_bytes(FRAMING, "big")
                 cells[3 * count] = start
                 cells[3 * count + 1] = at
                 cells[3 * count + 2] = VNET_LEN
                 count += 1
                 self.size += at - start
-                at = (at + 7) & ~7
             else:
                 self.refused += 1
             self.give_back(head, 0)
@@ -367,7 +370,7 @@ class Ring:
             self.publish()
         burst.count = count
         burst.size = self.size
-        return min(at, stop)
+        return at
 
     @cython.cfunc
     @cython.exceptval(-1)
