@@ -1,6 +1,7 @@
 """`coloproxy top` shows in a terminal what the page shows, over its API."""
 
 import asyncio
+import signal
 from collections.abc import Callable
 
 from textual.widgets import DataTable, Static
@@ -14,7 +15,7 @@ from watch.conftest import Page
 
 async def until(pilot: object, condition: Callable[[], bool]) -> None:
     """Wait for something to be shown."""
-    for _ in range(200):
+    for _ in range(600):
         if condition():
             return
         await pilot.pause(0.05)  # type: ignore[attr-defined]
@@ -42,7 +43,8 @@ def test_it_shows_what_passes_what_waits_and_what_differs(page: Callable[..., Pa
             await until(pilot, lambda: table.row_count == 2)
             shown = {str(table.get_row_at(at)[0]): [str(cell) for cell in table.get_row_at(at)[1:]] for at in (0, 1)}
             assert shown["tcp 10.0.0.2:80 > 10.0.0.9:40000"][0] == "differs: tcp_payload"
-            assert shown["tcp 10.0.0.2:80 > 10.0.0.9:40001"][0:2] == ["waits", "5 B"]
+            state, _, verified = shown["tcp 10.0.0.2:80 > 10.0.0.9:40001"][:3]
+            assert (state, verified) == ("waits", "5 B")
             await pilot.press("slash", *"differs")
             await until(pilot, lambda: table.row_count == 1)
             await pilot.press("enter", "3", "enter")
@@ -52,9 +54,38 @@ def test_it_shows_what_passes_what_waits_and_what_differs(page: Callable[..., Pa
             await pilot.press("1")
             running.stop()
             await until(pilot, lambda: "Connection lost" in text("#state"))
+            assert "What is shown is from" in text("#state")
+            assert "divergences   1: tcp_payload 1" in text("#figures")
 
     asyncio.run(look())
     assert s
+
+
+def test_of_a_proxy_that_has_just_begun_it_says_that_there_is_nothing(page: Callable[..., Page]) -> None:
+    running = page()
+    app = Terminal(Client(str(running.port)))
+
+    def text(name: str) -> str:
+        return str(app.query_one(name, Static).content)
+
+    async def look() -> None:
+        async with app.run_test(size=(80, 24)) as pilot:
+            await until(pilot, lambda: "Not protected" in text("#state"))
+            await until(pilot, lambda: text("#news") == "Nothing has happened yet.")
+            await until(pilot, lambda: "No connection yet" in text("#told"))
+            await until(pilot, lambda: "No divergence" in text("#none"))
+            assert not app.query_one("#list").display
+            assert not app.query_one("#found").display
+            running.process.send_signal(signal.SIGSTOP)
+            try:
+                await until(pilot, lambda: "Connection lost" in text("#state"))
+                await pilot.pause(2.5)  # it is asked again meanwhile, and its service still answers
+                assert "Connection lost" in text("#state")
+            finally:
+                running.process.send_signal(signal.SIGCONT)
+            await until(pilot, lambda: "Not protected" in text("#state"))
+
+    asyncio.run(look())
 
 
 def test_without_a_proxy_it_says_so_in_a_sentence() -> None:

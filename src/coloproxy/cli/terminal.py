@@ -26,6 +26,7 @@ STATES = {
     "alone": ("▲ One replica alone", "red"), "open": ("▲ Not protected", "red"), "idle": ("● Nothing compared", "cyan"),
     "lost": ("▲ Connection lost", "red"), "loading": ("○ Connecting", "white"),
 }  # fmt: skip
+NO_DIVERGENCE = "No divergence: wherever both replicas have spoken so far, both said the same."
 SORTS = ("waits for", "verified", "connection")
 
 
@@ -37,13 +38,15 @@ class Terminal(App[None]):
     CSS = """
     #state { height: auto; padding: 0 1; }
     TabbedContent { height: 1fr; }
-    #plots { height: 6; }
-    .spark { height: 6; padding: 0 1; border: round $primary-darken-1; }
-    .spark Sparkline { height: 3; }
-    #figures, #news, #told { height: auto; padding: 0 1; }
-    #detail { display: none; height: 1fr; border: round $warning; padding: 0 1; }
+    .lost TabbedContent { opacity: 65%; }
+    #plots { height: 1fr; min-height: 6; max-height: 10; }
+    .spark { height: 1fr; padding: 0 1; border: round $primary-darken-1; }
+    .spark Sparkline { height: 1fr; }
+    #figures, #news, #told, #none { height: auto; padding: 0 1; }
+    #detail { display: none; height: 2fr; border-top: solid $warning; scrollbar-size-vertical: 1; }
     #detail.open { display: block; }
     DataTable { height: 1fr; }
+    DataTable.empty { display: none; }
     Input { display: none; }
     Input.open { display: block; }
     """
@@ -60,7 +63,8 @@ class Terminal(App[None]):
         self._held: deque[float] = deque([0.0] * POINTS, maxlen=POINTS)
         self._listed: list[dict[str, Any]] = []
         self._found: dict[int, dict[str, Any]] = {}
-        self._news: deque[str] = deque(maxlen=NEWS)
+        self._news: deque[dict[str, Any]] = deque(maxlen=NEWS)
+        self._seen = 0.0  # when the proxy showed itself last
         self._sort = 0
         self._words: list[str] = []
 
@@ -80,13 +84,14 @@ class Terminal(App[None]):
                 yield Input(placeholder="address, port, state", id="filter")
                 yield DataTable(id="list", cursor_type="row")
             with TabPane("Divergences", id="divergences"):
+                yield Static(id="none")
                 yield DataTable(id="found", cursor_type="row")
                 with VerticalScroll(id="detail"):
                     yield Static(id="one")
         yield Footer()
 
     def on_mount(self) -> None:
-        columns = "connection", "state", "verified", "primary holds", "secondary holds", "waits for"
+        columns = "connection", "state", "waits for", "verified", "primary holds", "secondary holds"
         self.query_one("#list", DataTable).add_columns(*columns)
         self.query_one("#found", DataTable).add_columns("no.", "time", "reason", "connection", "byte")
         self._state("loading", "")
@@ -106,7 +111,7 @@ class Terminal(App[None]):
             except Lost as lost:
                 why = str(lost)
             if self.is_running:
-                self.call_from_thread(self._state, "lost", f"{self._client.url}: {why}; trying again")
+                self.call_from_thread(self._lost, f"{self._client.url}: {why}.")
                 time.sleep(RETRY)
 
     def _catch_up(self) -> None:
@@ -117,7 +122,8 @@ class Terminal(App[None]):
         self._released.extend(points["released"])
         self._held.extend(map(float.__add__, map(float, points["primary"]), map(float, points["secondary"])))
         self._news.clear()
-        self._news.extendleft(f"{clock(mark['wall'])}  {said(mark)}" for mark in history["marks"])
+        for mark in history["marks"]:
+            self._happened(mark)
 
     def hear(self, name: str, data: dict[str, Any]) -> None:
         """Show what the proxy tells."""
@@ -129,7 +135,13 @@ class Terminal(App[None]):
         elif name == "divergence":
             self._found[data["number"]] = data
         elif name == "mark":
-            self._news.appendleft(f"{clock(data['wall'])}  {said(data)}")
+            self._happened(data)
+
+    def _happened(self, mark: dict[str, Any]) -> None:
+        """A checkpoint that is asked for again takes the place of the one before."""
+        if self._news and mark.get("attempt", 1) > 1 and self._news[0]["event"] == mark["event"]:
+            self._news.popleft()
+        self._news.appendleft(mark)
 
     # The overview
 
@@ -137,10 +149,19 @@ class Terminal(App[None]):
         word, colour = STATES[state]
         word = f"{word[0]} {title}" if title else word
         self.query_one("#state", Static).update(Text.assemble((word, f"bold {colour}"), "  ", why))
+        self.screen.set_class(state == "lost", "lost")
+
+    def _lost(self, why: str) -> None:
+        shown = f" What is shown is from {clock(self._seen)}." if self._seen else ""
+        self._state("lost", f"{why}{shown} Trying again.")
 
     def _picture(self, data: dict[str, Any]) -> None:
         picture, told, point = data["picture"], data["protection"], data["point"]
-        self._state(told["state"], f"since {clock(told['since'])}. {told['why']}", told["title"])
+        self._seen = picture["wall"]
+        if data["alive"]:
+            self._state(told["state"], f"since {clock(told['since'])}. {told['why']}", told["title"])
+        else:
+            self._lost("The proxy is silent.")
         panes = list(picture["panes"].values())
         if point is not None:
             self._released.append(point["released"])
@@ -152,7 +173,8 @@ class Terminal(App[None]):
         ):
             self.query_one(f"#{name}", Sparkline).data = list(values)
             self.query_one(f"#{name}-now", Label).update(text)
-        self.query_one("#news", Static).update("\n".join(self._news))
+        news = [f"{clock(mark['wall'])}  {said(mark)}" for mark in self._news]
+        self.query_one("#news", Static).update("\n".join(news) or "Nothing has happened yet.")
         self._divergences()
 
     # The lists
@@ -169,13 +191,19 @@ class Terminal(App[None]):
             waits = duration(age_of(row)) if age_of(row) else "–"
             colour = "magenta" if row["diverged"] else "yellow" if age_of(row) else ""
             state = Text(state_of(row), colour)
-            table.add_row(name_of(row), state, size(row["verified_bytes"]), *held, waits, key=row["key"])
+            table.add_row(name_of(row), state, waits, size(row["verified_bytes"]), *held, key=row["key"])
         table.move_cursor(row=min(at, max(0, len(rows) - 1)))
+        table.set_class(not rows, "empty")
         shown = f"{counted(total, 'connection')}, {len(rows):,} shown, sorted by {SORTS[self._sort]}"
+        if not total:
+            shown = "No connection yet: as soon as a replica sends something that is compared, it is here."
         self.query_one("#told", Static).update(shown + (f"; filter: {' '.join(self._words)}" if self._words else ""))
 
     def _divergences(self) -> None:
         table = self.query_one("#found", DataTable)
+        table.set_class(not self._found, "empty")
+        self.query_one("#none", Static).update("" if self._found else NO_DIVERGENCE)
+        self.query_one("#none").display = not self._found
         if table.row_count == len(self._found):
             return
         table.clear()
@@ -293,7 +321,8 @@ def said(mark: dict[str, Any]) -> str:
     """What happened, in a line."""
     kind = mark["event"]
     if kind == "checkpoint_requested":
-        return f"checkpoint asked for: {mark['reason']}"
+        again = f", attempt {mark['attempt']}" if mark["attempt"] > 1 else ""
+        return f"checkpoint asked for{again}: {mark['reason']}"
     if kind == "checkpoint_completed":
         return "checkpoint made" + (f" after {duration(mark['took'])}" if mark["took"] is not None else "")
     if kind == "guest_checkpoint":

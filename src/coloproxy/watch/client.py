@@ -50,4 +50,5 @@ class Client:
         except urllib.error.HTTPError as error:
             raise Lost(f"it answers with status {error.code}") from None
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise Lost(str(getattr(error, "reason", error))) from None
+            reason = getattr(error, "reason", error)
+            raise Lost(getattr(reason, "strerror", None) or str(reason)) from None

@@ -156,8 +156,10 @@ class Hub:
         return time.monotonic() - self._heard < PATIENCE and self.picture is not None
 
     def now(self, point: Point | None = None) -> dict[str, Any]:
-        """All there is to say of this moment, but for connections and divergences."""
+        """All there is to say of this moment, but for connections and divergences. alive: false if it is not of this
+        moment any more, for the proxy is silent."""
         return {
+            "alive": self.alive,
             "protection": self.protection._asdict(),
             "picture": self.picture,
             "point": point._asdict() if point is not None else None,
