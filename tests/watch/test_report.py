@@ -186,3 +186,9 @@ def test_a_report_needs_nothing_but_itself(tmp_path: Path, write: Callable[[list
     done = run("report", str(file), "-o", str(tmp_path / "report.html"))
     assert (done.returncode, done.stdout) == (0, f"written: {tmp_path / 'report.html'}\n")
     assert not re.search(r"https?://|url\(|@import", (tmp_path / "report.html").read_text())
+
+
+def test_a_run_in_which_nothing_came_has_no_empty_charts(write: Callable[[list[Event]], Path]) -> None:
+    told = page(of_events(write(happened())))
+    assert "No divergence" in told
+    assert "<svg" not in told

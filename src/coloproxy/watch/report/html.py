@@ -75,7 +75,7 @@ def _reasons(story: Story) -> str:
             f"<tr><th scope='row'><code>{escape(reason)}</code></th><td class='number'>{count:,}</td><td>{meter}</td>"
             f"<td>{prose(explanation_of(reason))}</td></tr>"
         )
-    drawn = charts.over_time(story.times, story.length, story.checkpoints) if story.times else ""
+    drawn = _wide(charts.over_time(story.times, story.length, story.checkpoints)) if story.times else ""
     key = '<p class="key">◆ a checkpoint; the colours are those of the table</p>' if story.times else ""
     return f'<section><h2>By reason</h2>{drawn}{key}<table class="reasons">{"".join(rows)}</table></section>'
 
@@ -85,12 +85,18 @@ def explanation_of(reason: str) -> str:
 
 
 def _latency(story: Story) -> str:
-    if story.waits is None:
+    frames = sum(story.waits) + story.at_once if story.waits is not None else 0
+    if story.waits is None or not frames:
         return ""
-    frames = sum(story.waits) + story.at_once
-    mean = duration(story.waited / frames) if frames else "–"
+    mean = duration(story.waited / frames)
     text = f"{counted(frames, 'frame')} of the primary, held for {mean} on average; each bar those between two bounds."
-    return f"<section><h2>Release latency</h2>{charts.latency(story.waits, story.at_once)}<p>{text}</p></section>"
+    drawn = _wide(charts.latency(story.waits, story.at_once))
+    return f"<section><h2>Release latency</h2>{drawn}<p>{text}</p></section>"
+
+
+def _wide(drawn: str) -> str:
+    """A chart, which keeps its size where there is no room for it, and is moved to and fro there."""
+    return f'<div class="wide">{drawn}</div>'
 
 
 def _connections(story: Story) -> str:
@@ -120,9 +126,10 @@ def _items(story: Story) -> str:
 
 def _item(item: Item, explained: bool) -> str:
     when = f", after {duration(item.when)}" if item.when is not None else ""
+    notes = [("" if at else "Also", note) for at, note in enumerate(item.notes)]
     facts = [
         ("Connection", str(item.connection) if item.connection is not None else ""), ("Where", item.place),
-        ("What", item.detail), ("Rule", item.rule), *(("", note) for note in item.notes),
+        ("What", item.detail), ("Rule", item.rule), *notes,
     ]  # fmt: skip
     rows = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts if value)
     parts = [f"<article><h3><code>{item.reason}</code> {item.number}{when}</h3>", _bytes(item), f"<dl>{rows}</dl>"]
