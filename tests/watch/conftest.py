@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from playwright.sync_api import Browser
+from playwright.sync_api import Page as Tab
 
 from support.process import Running
 from support.wire import PATIENCE
+from watch.browsing import SIZES, chromium
 
 
 class Answer(NamedTuple):
@@ -82,3 +85,38 @@ def page(tmp_path: Path) -> Iterator[Callable[..., Page]]:
     """Starts proxies with pages; ends them with the test."""
     with pages(tmp_path) as start:
         yield start
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Gone with the module, for its driver keeps an event loop that runs."""
+    with chromium() as made:
+        yield made
+
+
+@pytest.fixture
+def opened(browser: Browser) -> Iterator[Callable[..., Tab]]:
+    """Opens a page; if it is `silent`, without an answer. A script that fails, or something that the policy forbids,
+    fails the test."""
+    problems: list[str] = []
+    contexts = []
+
+    def open_page(page: Page, size: str = "wide", dark: bool = False, at: str = "", silent: bool = False) -> Tab:
+        width, height = SIZES[size]
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", locale="en-GB"
+        )
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE * 1000)
+        tab = context.new_page()
+        tab.on("pageerror", lambda error: problems.append(str(error)))
+        tab.on("console", lambda said: problems.append(said.text) if "Content Security" in said.text else None)
+        if silent:
+            tab.route("**/api/**", lambda _: None)
+        tab.goto(f"{page.url}/{at}")
+        return tab
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not problems

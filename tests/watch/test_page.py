@@ -3,138 +3,22 @@
 COLOPROXY_SCREENSHOTS names a folder for the pictures of the documentation.
 """
 
-import contextlib
 import os
 import re
-import shutil
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, expect, sync_playwright
+from playwright.sync_api import Locator, expect
 from playwright.sync_api import Page as Tab
 
 from coloproxy.checkpoint.notify import CHECKPOINT, encode
 from support import frames
-from support.wire import PATIENCE, Peer
+from watch.browsing import SIZES, fits_and_reads
 from watch.conftest import Page, pages
+from watch.replicas import Scene, play
 
 pytestmark = pytest.mark.browser
-# A lost connection is taken up again after some seconds, and browser, proxy and other tests share the processors.
-expect.set_options(timeout=PATIENCE * 1000)
-
-HOSTILE = b"<img src=x onerror=\"window.owned=1\"><script>window.owned=1</script>"
-SIZES = {"wide": (1280, 900), "middle": (820, 1100), "phone": (360, 740)}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium; gone with this module, for its driver keeps an event loop that runs."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        if os.environ.get("COLOPROXY_CI"):
-            pytest.fail("Chromium is not installed (Debian: apt install chromium)")
-        pytest.skip("Chromium is not installed (Debian: apt install chromium)")
-    with sync_playwright() as playwright:
-        alone = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-        made = playwright.chromium.launch(executable_path=program, args=alone)
-        yield made
-        made.close()
-
-
-@pytest.fixture
-def opened(browser: Browser) -> Iterator[Callable[..., Tab]]:
-    """Opens a page. A script that fails, or something that the policy forbids, fails the test."""
-    problems: list[str] = []
-    contexts = []
-
-    def open_page(page: Page, size: str = "wide", dark: bool = False, at: str = "") -> Tab:
-        width, height = SIZES[size]
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", locale="en-GB"
-        )
-        contexts.append(context)
-        context.set_default_timeout(PATIENCE * 1000)
-        tab = context.new_page()
-        tab.on("pageerror", lambda error: problems.append(str(error)))
-        tab.on("console", lambda said: problems.append(said.text) if "Content Security" in said.text else None)
-        tab.goto(f"{page.url}/{at}")
-        return tab
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not problems
-
-
-class Scene:
-    """Two replicas and a client on a proxy: `talk` on several connections, and `differ`."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.peers = page.peers()
-        self.notify: Peer = page.peer("notify_dev")
-        self.seqs: dict[int, int] = {}
-        threading.Thread(target=self._drain, daemon=True).start()
-
-    def _drain(self) -> None:
-        """The client takes all that comes."""
-        with contextlib.suppress(OSError):
-            while self.peers[2].sock.recv(1 << 16):
-                pass
-
-    def say(self, ours: bytes, theirs: bytes | None, dport: int, sport: int = 80) -> None:
-        """A segment of each; None: the secondary is silent."""
-        seq = self.seqs.setdefault(dport, 1)
-        self.peers[0].send(frames.tcp(ours, seq=seq, ack=1, dport=dport, sport=sport))
-        if theirs is not None:
-            self.peers[1].send(frames.tcp(theirs, seq=seq, ack=1, dport=dport, sport=sport))
-        self.seqs[dport] = seq + len(ours)
-
-    def talk(self, seconds: float) -> None:
-        """Equal bytes on three connections for a while."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            for dport in (40000, 40001, 51234):
-                self.say(b"equal" * 240, b"equal" * 240, dport)
-            time.sleep(0.02)
-
-    def differ(self, ours: bytes, theirs: bytes, dport: int, sport: int = 8080, checkpoint: bool = True) -> None:
-        """A divergence, and the checkpoint that heals it."""
-        before = self.page.count("divergence")
-        self.say(ours, theirs, dport, sport)
-        self.page.wait("divergence", before + 1)
-        if checkpoint:
-            done = self.page.count("checkpoint_completed")
-            self.notify.raw(encode(CHECKPOINT))
-            self.page.wait("checkpoint_completed", done + 1)
-
-    def lag(self, dport: int) -> None:
-        """The primary is ahead, and some of the secondary's bytes are missing."""
-        seq = self.seqs.setdefault(dport, 1)
-        p, s, _ = self.peers
-        p.send(frames.tcp(b"p" * 1400, seq=seq, ack=1, dport=dport, sport=22))
-        s.send(frames.tcp(b"p" * 500, seq=seq, ack=1, dport=dport, sport=22))
-        s.send(frames.tcp(b"p" * 400, seq=seq + 800, ack=1, dport=dport, sport=22))
-
-
-HEAD = b"HTTP/1.1 200 OK\r\nDate: Wed, 26 Nov 2026 10:00:0"
-
-
-def play(start: Callable[..., Page], folder: Path) -> Scene:
-    """Three divergences: a clock and hostile bytes, both healed, and noise, which waits."""
-    options = "--epoch-grace", "0", "--compare-timeout", "60000", "--control", str(folder / "token")
-    made = Scene(start(*options, notify=True))
-    made.talk(1.0)
-    made.differ(HEAD + b"1 GMT\r\n\r\n", HEAD + b"2 GMT\r\n\r\n", 41000)
-    made.talk(0.6)
-    made.differ(HOSTILE + b"A" * 20, HOSTILE + b"B" * 20, 41001)
-    made.talk(0.6)
-    made.differ(b"\x16\x03\x03" + bytes(range(60)), b"\x16\x03\x03" + bytes(range(30)) + bytes(30), 42000, 443, False)
-    made.lag(43000)
-    return made
 
 
 @pytest.fixture
@@ -239,8 +123,8 @@ def test_what_replicas_send_is_never_markup(still: Scene, opened: Callable[..., 
     tab = opened(still.page, at="#/divergences/2")
     tab.locator(".frames summary").first.click()
     expect(tab.locator(".dump").first).to_contain_text("<img src=x")
+    expect(tab.locator("main img")).to_have_count(0)
     assert tab.evaluate("window.owned") is None
-    assert tab.locator("main img").count() == 0
 
 
 def test_a_rule_is_shown_before_it_is_added_with_the_token(
@@ -249,7 +133,7 @@ def test_a_rule_is_shown_before_it_is_added_with_the_token(
     tab = opened(scene.page, at="#/divergences/1")
     tab.get_by_role("button", name="Ignore this kind").click()
     rule = scene.page.get("/api/divergences/1").json["rule_to_ignore"]
-    assert tab.locator(".dialog .rule").inner_text().strip() == rule.strip()
+    expect(tab.locator(".dialog .rule")).to_have_text(rule)
     assert rule not in scene.page.get("/api/rules").json["compare"]
     tab.locator("#token").fill("not the token")
     tab.get_by_role("button", name="Add this rule").click()
@@ -284,49 +168,6 @@ def test_all_of_it_goes_by_keys(still: Scene, opened: Callable[..., Tab]) -> Non
     expect(tab.get_by_role("dialog")).to_have_count(0)
 
 
-def test_nothing_yet_and_nobody_there_are_said(page: Callable[..., Page], opened: Callable[..., Tab]) -> None:
-    running = page()
-    tab = opened(running)
-    expect(tab.locator("h1")).to_have_text("Not protected")
-    expect(tab.locator(".reasons")).to_contain_text("None so far")
-    tab.keyboard.press("2")
-    expect(tab.locator(".list .empty")).to_contain_text("No connection yet")
-    tab.keyboard.press("3")
-    expect(tab.locator(".list .empty")).to_contain_text("No divergence.")
-    running.stop()
-    expect(tab.locator("#banner")).to_contain_text("No connection to the proxy since")
-    expect(tab.locator("#chip")).to_have_text("Connection lost")
-
-
-CONTRAST = """() => {
-    const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
-    const rgb = (colour) => {
-        canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-        return [...canvas.getImageData(0, 0, 1, 1).data];
-    };
-    const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
-        .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-    const ground = (element) => {
-        for (; element; element = element.parentElement) {
-            const found = rgb(getComputedStyle(element).backgroundColor);
-            if (found[3] > 200) return found;
-        }
-        return [255, 255, 255, 255];
-    };
-    const bad = [];
-    for (const element of document.querySelectorAll('body *')) {
-        const text = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-        if (!text || element.closest('svg')) continue;
-        if (!element.checkVisibility() || element.closest('[disabled]')) continue;
-        const [a, b] = [light(rgb(getComputedStyle(element).color)), light(ground(element))];
-        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-        if (ratio < 4.5) bad.push(`${element.className || element.tagName}: ${ratio.toFixed(2)}`);
-    }
-    return bad;
-}"""
-
-
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 def test_every_view_fits_and_can_be_read(still: Scene, opened: Callable[..., Tab], size: str, dark: bool) -> None:
@@ -334,16 +175,15 @@ def test_every_view_fits_and_can_be_read(still: Scene, opened: Callable[..., Tab
     folder = os.environ.get("COLOPROXY_SCREENSHOTS")
     connection = "#/connections/compare%20tcp%2010.0.0.2%3A22%20%3E%2010.0.0.9%3A43000"
     views = {
-        "overview": ("#/overview", ".plot canvas"), "connections": ("#/connections", "tbody tr"),
-        "stream": (connection, ".bars-picture"), "divergences": ("#/divergences", "tbody tr"),
+        "overview": ("#/overview", "[data-view=overview] .plot canvas"),
+        "connections": ("#/connections", "[data-view=connections] tbody tr"), "stream": (connection, ".bars-picture"),
+        "divergences": ("#/divergences", "[data-view=divergences] tbody tr"),
         "divergence": ("#/divergences/1", ".hex"),
     }  # fmt: skip
     for name, (address, there) in views.items():
         tab.goto(f"{still.page.url}/{address}")
         tab.locator(there).first.wait_for()
-        wide = tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wide == 0, f"{name} is {wide} pixels too wide"
-        assert tab.evaluate(CONTRAST) == [], name  # WCAG 2.2, 1.4.3
+        fits_and_reads(tab, name)
         if folder:
             tab.wait_for_timeout(700)
             file = Path(folder) / f"page-{name}-{size}-{'dark' if dark else 'light'}.png"

@@ -43,7 +43,8 @@ function top() {
   chip.dataset.state = state;
   say(chip.querySelector(".word"), store.state === "live" ? titleOf(store.now) : STATES[state]);
   banner.hidden = store.state !== "lost";
-  if (store.state === "lost") say(banner, `No connection to the proxy since ${store.now ? format.clock(store.now.picture.wall) : "the beginning"}. What is shown is from then. Trying again.`);
+  if (store.state === "lost") say(banner, store.now ? `No connection to the proxy since ${format.clock(store.now.picture.wall)}. What is shown is from then. Trying again.`
+    : `The proxy has not answered since this page was opened, at ${format.clock(store.opened)}. Trying again.`);
   document.body.dataset.live = store.state;
 }
 

@@ -1,8 +1,8 @@
 // The connections: a list that is live, and one of them looked into.
 
-import { h, say } from "./dom.js";
+import { h, say, tell } from "./dom.js";
 import * as format from "./format.js";
-import { on, store } from "./live.js";
+import { elsewhere, NO_ANSWER, on, store } from "./live.js";
 import { streamView } from "./streams.js";
 import { makeTable } from "./table.js";
 
@@ -22,7 +22,7 @@ export function connections(main, which) {
   let current = which;
   const filter = h("input", { type: "search", placeholder: "Address, port, protocol, state …", "aria-label": "Filter the connections", autocomplete: "off", spellcheck: "false", oninput: () => draw() });
   const told = h("p", { class: "told", "aria-live": "polite" });
-  const empty = h("p", { class: "empty" });
+  const empty = h("div", { class: "empty" });
   const detail = h("div", { class: "detail" });
   const stream = streamView(() => { location.hash = "#/connections"; });
   const age = (row) => Math.max(row.held_primary.oldest_age, row.held_secondary.oldest_age);
@@ -33,10 +33,10 @@ export function connections(main, which) {
       { name: "connection", title: "Connection", value: (row) => row.name, cell: (row) => row.name, kind: "mono" },
       { name: "state", title: "State", value: (row) => state(row)[2], cell: (row) => h("span", { class: `pill ${state(row)[0]}` }, state(row)[1]) },
       { name: "verified", title: "Verified", value: (row) => row.verified_bytes, cell: (row) => format.bytes(row.verified_bytes), kind: "number", hide: "split-hide" },
-      { name: "primary", title: "Primary holds", value: (row) => row.held_primary.bytes, cell: (row) => (row.held_primary.frames ? format.bytes(row.held_primary.bytes) : "–"), kind: "number", hide: "narrow-hide" },
-      { name: "secondary", title: "Secondary holds", value: (row) => row.held_secondary.bytes, cell: (row) => (row.held_secondary.frames ? format.bytes(row.held_secondary.bytes) : "–"), kind: "number", hide: "narrow-hide" },
+      { name: "primary", title: "Primary holds", value: (row) => row.held_primary.bytes, cell: (row) => (row.held_primary.frames ? format.bytes(row.held_primary.bytes) : "–"), kind: "number", hide: "narrow-hide middle-hide" },
+      { name: "secondary", title: "Secondary holds", value: (row) => row.held_secondary.bytes, cell: (row) => (row.held_secondary.frames ? format.bytes(row.held_secondary.bytes) : "–"), kind: "number", hide: "narrow-hide middle-hide" },
       { name: "age", title: "Waits for", value: age, cell: (row) => (age(row) ? format.seconds(age(row)) : "–"), kind: "number" },
-      { name: "idle", title: "Idle", value: (row) => row.idle, cell: (row) => format.seconds(row.idle), kind: "number", hide: "narrow-hide" },
+      { name: "idle", title: "Idle", value: (row) => row.idle, cell: (row) => format.seconds(row.idle), kind: "number", hide: "narrow-hide middle-hide" },
     ],
   });
   main.replaceChildren(h("div", { class: "section-head" }, h("h1", null, "Connections"), h("div", { class: "filter" }, filter)), told,
@@ -50,11 +50,16 @@ export function connections(main, which) {
     table.draw(found, current ?? "");
     table.element.hidden = !found.length;
     empty.hidden = found.length > 0;
-    if (!store.connections) say(empty, store.state === "lost" ? "Waiting for the proxy." : "Loading …");
-    else if (!listed.length) say(empty, "No connection yet. As soon as a replica sends something that is compared, it is here.");
-    else say(empty, `None of ${format.counted(listed.length, "connection")} has “${filter.value}”.`);
+    if (!found.length) tell(empty, ...nothing(listed));
     const total = store.connections?.total ?? 0;
-    say(told, !store.connections ? "" : total > listed.length ? `${format.number(listed.length)} of ${format.counted(total, "connection")}: those that hold frames, then the newest. ${format.number(found.length)} shown.` : `${format.counted(total, "connection")}${words.length ? `, ${format.number(found.length)} shown` : ""}.`);
+    say(told, !total ? "" : total > listed.length ? `${format.number(listed.length)} of ${format.counted(total, "connection")}: those that hold frames, then the newest. ${format.number(found.length)} shown.` : `${format.counted(total, "connection")}${words.length ? `, ${format.number(found.length)} shown` : ""}.`);
+  }
+
+  function nothing(listed) {
+    if (elsewhere()) return ["Not on this host.", elsewhere()];
+    if (!store.connections) return store.state === "lost" ? NO_ANSWER : ["Loading …"];
+    if (listed.length) return [`None of ${format.counted(listed.length, "connection")} has “${filter.value}”.`];
+    return ["No connection yet.", "As soon as a replica sends something that is compared, it is here."];
   }
 
   function show(next) {
@@ -67,7 +72,7 @@ export function connections(main, which) {
     draw();
   }
 
-  const off = [on("connections", draw), on("state", draw), on("streams", (said) => { if (said.key === current) stream.draw(said); })];
+  const off = [on("connections", draw), on("state", () => { draw(); stream.wait(); }), on("streams", (said) => { if (said.key === current) stream.draw(said); })];
   show(which);
   return {
     show, wanted: () => ({ connections: true, streams: current }),

@@ -2,13 +2,14 @@
 
 import { dump, sideBySide } from "./bytes.js";
 import { ignore } from "./control.js";
-import { h, prose, say } from "./dom.js";
+import { h, prose, say, tell } from "./dom.js";
 import * as format from "./format.js";
-import { ask, on, store } from "./live.js";
+import { ask, elsewhere, NO_ANSWER, on, store } from "./live.js";
 import { makeTable } from "./table.js";
 
 export function divergences(main, which, params) {
   let current = which;
+  let unshown = null; // the one that could not be had; it is asked for again when the proxy is back
   let reason = params.get("reason");
   const filter = h("input", { type: "search", placeholder: "Address, port, reason …", "aria-label": "Filter the divergences", autocomplete: "off", spellcheck: "false", oninput: () => draw() });
   const chips = h("div", { class: "choices wrap", role: "group", "aria-label": "By reason" });
@@ -37,7 +38,7 @@ export function divergences(main, which, params) {
     table.draw(found, current ?? "");
     table.element.hidden = !found.length;
     empty.hidden = found.length > 0;
-    if (!found.length) empty.replaceChildren(...nothing(all));
+    if (!found.length) tell(empty, ...nothing(all));
     const panes = store.now ? Object.values(store.now.picture.panes) : [];
     const total = panes.reduce((sum, pane) => sum + Object.values(pane.accounting.divergences).reduce((a, b) => a + b, 0), 0);
     say(told, total > all.length ? `The last ${format.number(all.length)} of ${format.number(total)}; ${format.number(found.length)} shown.` : all.length ? `${format.counted(all.length, "divergence")}${found.length < all.length ? `, ${format.number(found.length)} shown` : ""}.` : "");
@@ -52,12 +53,14 @@ export function divergences(main, which, params) {
   }
 
   function nothing(all) {
-    if (store.state === "loading") return ["Loading …"];
+    if (!store.caughtUp) return store.state === "lost" ? NO_ANSWER : ["Loading …"];
     if (all.length) return ["None of them is like this."];
-    return [h("p", { class: "big" }, "No divergence."), h("p", null, "Wherever both replicas have spoken so far, both said the same. When they do not, it is here within a second: the bytes, the frames, the reason, and what to do about it.")];
+    if (elsewhere()) return ["Not on this host.", elsewhere()];
+    return ["No divergence.", "Wherever both replicas have spoken so far, both said the same. When they do not, it is here within a second: the bytes, the frames, the reason, and what to do about it."];
   }
 
   async function open(number) {
+    unshown = null;
     if (!number) { detail.replaceChildren(); return; }
     const close = h("button", { type: "button", class: "close", "aria-label": "Close", onclick: () => { location.hash = "#/divergences"; } }, "✕");
     detail.replaceChildren(h("section", { class: "card" }, h("header", { class: "detail-head" }, h("h2", null, `No. ${number}`), close), h("p", { class: "empty" }, "Loading …")));
@@ -66,6 +69,7 @@ export function divergences(main, which, params) {
       const why = await ask(`api/reasons/${encodeURIComponent(one.reason)}`);
       if (current === number) detail.replaceChildren(card(one, why, close));
     } catch (problem) {
+      unshown = number;
       if (current === number) detail.firstChild.lastChild.replaceWith(h("p", { class: "empty" }, `It cannot be shown: ${problem.message}.`));
     }
   }
@@ -91,7 +95,7 @@ export function divergences(main, which, params) {
       framesOf(one), explained(why));
   }
 
-  const off = [on("divergences", draw), on("picture", draw), on("state", draw), on("evidence", ({ number }) => { if (String(number) === current) open(current); })];
+  const off = [on("divergences", draw), on("picture", draw), on("state", () => { draw(); if (store.state === "live" && unshown === current && current) open(current); }), on("evidence", ({ number }) => { if (String(number) === current) open(current); })];
   function show(next, given) {
     const before = current;
     current = next;

@@ -23,6 +23,13 @@ export function prose(text) {
   return text.split("`").map((part, at) => (at % 2 ? h("code", null, part) : part));
 }
 
+// Where there is nothing to list: what is so, and under it what that means.
+export function tell(box, what, meaning) {
+  if (box.dataset.told === `${what}${meaning}`) return;
+  box.dataset.told = `${what}${meaning}`;
+  box.replaceChildren(h("p", { class: "big" }, what), ...(meaning ? [h("p", null, meaning)] : []));
+}
+
 // Set a text only if it is another: the reader's selection stays, and nothing is announced twice.
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;

@@ -4,8 +4,19 @@ const PATIENCE = 5000; // milliseconds without a picture after which it is no lo
 const AGAIN = 1000; // milliseconds after which a lost connection is tried again
 const POINTS = 1200;
 
+export const NO_ANSWER = ["The proxy does not answer.", "As soon as it does, its list is here. The page tries again by itself."];
+
+// A guest's host that is not the primary compares nothing: where that is done, if it is anywhere.
+export function elsewhere() {
+  const guest = store.now?.picture.guest;
+  if (!guest || guest.role === "primary") return null;
+  return guest.role === "secondary" ? `The primary compares: this is on the page of host ${guest.other}.` : "The primary compares, and this host is none.";
+}
+
 export const store = {
   state: "loading", // loading, live, lost
+  opened: Date.now() / 1000,
+  caughtUp: false, // whether what happened before is known
   hello: null,
   now: null,
   points: {},
@@ -39,7 +50,7 @@ function turn(state) {
 }
 
 export async function ask(path, options) {
-  const answer = await fetch(path, options);
+  const answer = await fetch(path, options).catch(() => { throw new Error("the proxy does not answer"); });
   const said = await answer.json();
   if (!answer.ok) throw new Error(said.error ?? `status ${answer.status}`);
   return said;
@@ -51,6 +62,7 @@ async function catchUp() {
   store.points = history.points;
   store.marks = history.marks;
   store.divergences = new Map(divergences.map((each) => [each.number, each]));
+  store.caughtUp = true;
   emit("history");
   emit("divergences");
 }
@@ -70,8 +82,9 @@ function open() {
   clearTimeout(timer);
   source?.close();
   source = new EventSource(`api/live?${query}`);
+  watchdog ||= setTimeout(dead, PATIENCE);
   source.onerror = () => {
-    turn(store.now ? "lost" : "loading");
+    if (store.now) turn("lost");
     if (source.readyState === EventSource.CLOSED) again();
   };
   const hear = (name, call) => source.addEventListener(name, (event) => call(JSON.parse(event.data)));
@@ -84,6 +97,7 @@ function open() {
   hear("picture", (now) => {
     if (!now.picture) return;
     store.now = now;
+    if (!now.alive) { turn("lost"); emit("picture", now); return; } // the last there was, from a proxy that is silent
     if (now.point && store.points.time) {
       for (const [name, value] of Object.entries(now.point)) {
         store.points[name].push(value);
@@ -103,7 +117,13 @@ function open() {
 function alive() {
   turn("live");
   clearTimeout(watchdog);
-  watchdog = setTimeout(() => { turn("lost"); again(); }, PATIENCE);
+  watchdog = setTimeout(dead, PATIENCE);
+}
+
+function dead() {
+  watchdog = 0;
+  turn("lost");
+  again();
 }
 
 function again() {

@@ -2,7 +2,7 @@
 
 import { h, s, say } from "./dom.js";
 import * as format from "./format.js";
-import { on, store } from "./live.js";
+import { elsewhere, on, store } from "./live.js";
 import { makePlot } from "./plots.js";
 
 export const STATES = {
@@ -56,7 +56,7 @@ function tile(title) {
   return { element: h("section", { class: "card tile" }, h("h3", null, title), value, more), value, more };
 }
 
-const GOOD = new Set(["protected", "standby", "alone", "copying", "receiving", "starting", "waiting"]); // of an agent's states
+const GOOD = new Set(["protected", "standby", "alone", "copying", "pairing", "receiving", "starting", "waiting"]); // of an agent's states
 const WHO = { guest: "QEMU", peer: "The other agent", network: "The network" }; // of an agent's ports
 const SAID = {
   checkpoint_requested: (mark) => [`Checkpoint asked for${mark.attempt > 1 ? `, attempt ${mark.attempt}` : ""}: ${mark.reason}`, "asked"],
@@ -71,6 +71,17 @@ const SAID = {
   taken_over: (mark) => [`The guest goes on here alone, ${format.seconds(Math.max(0, ...Object.values(mark.steps)))} after: ${mark.why}`, "peer"],
 };
 
+// A checkpoint that is asked for again and again is told once, as it was asked for last.
+function withoutRepeats(marks) {
+  let later = null;
+  return marks.toReversed().filter((mark) => {
+    if (mark.event !== "checkpoint_requested") return true;
+    const repeated = later !== null && later.attempt > mark.attempt && later.reason === mark.reason;
+    later = mark;
+    return !repeated;
+  }).reverse();
+}
+
 export function overview(main) {
   const shield = s("svg", { viewBox: "0 0 24 24", class: "shield", "aria-hidden": "true" },
     s("path", { d: "M12 2 4 5v6c0 5 3.4 9.3 8 11 4.6-1.7 8-6 8-11V5z" }), s("path", { class: "inner", d: "" }));
@@ -83,7 +94,7 @@ export function overview(main) {
   const tiles = { released: tile("Released"), latency: tile("Latency"), held: tile("Held"), checkpoints: tile("Checkpoints"), divergences: tile("Divergences"), connections: tile("Connections") };
   const plots = [
     makePlot({ title: "Released to clients", series: [{ label: "bits a second", key: "released", colour: "flow", fill: true }], format: format.rate, least: 1000 / 8, span: () => span }),
-    makePlot({ title: "Latency: for how long the primary's frames are held", series: [{ label: "median", key: "median", colour: "flow" }, { label: "99 %", key: "tail", colour: "tail", dash: [5, 3] }], format: format.latency, axis: format.seconds, log: true, floor: 0.00003, span: () => span }),
+    makePlot({ title: "Latency: for how long the primary's frames are held", series: [{ label: "median", key: "median", colour: "flow" }, { label: "99 %", key: "tail", colour: "tail", dash: [5, 3] }], format: format.latency, axis: format.seconds, log: true, floor: 0.00003, none: "Nothing has left yet that was held.", span: () => span }),
     makePlot({ title: "Held until the other replica says the same", series: [{ label: "primary", key: "primary", colour: "primary", fill: true }, { label: "secondary", key: "secondary", colour: "secondary", fill: true, dash: [6, 3] }], format: format.bytes, least: 100, span: () => span }),
   ];
   const choose = h("div", { class: "choices", role: "group", "aria-label": "Time shown" }, SPANS.map(([length, name]) =>
@@ -105,7 +116,8 @@ export function overview(main) {
     hero.dataset.state = state;
     shield.querySelector(".inner").setAttribute("d", INNER[state] ?? "");
     say(word, store.state === "live" ? titleOf(told) : STATES[state]);
-    if (!told) return;
+    plots.forEach((plot) => plot.draw());
+    if (!told) { unknown(); return; }
     const { picture: seen, protection } = told;
     say(since, store.state === "live" ? `since ${format.clock(protection.since)}, for ${format.seconds(Math.max(0, seen.wall - protection.since))}` : `last seen ${format.clock(seen.wall)}`);
     say(why, store.state === "live" ? protection.why : "The page tries again by itself; the proxy may be gone, or the way to it.");
@@ -129,25 +141,33 @@ export function overview(main) {
     const waiting = sum((pane) => pane.waiting);
     say(tiles.connections.more, waiting === 1 ? "one holds frames" : `${format.number(waiting)} hold frames`);
     byReason(panes);
-    if (store.state === "live") plots.forEach((plot) => plot.draw());
+  }
+
+  // Nothing has been heard so far.
+  function unknown() {
+    const lost = store.state === "lost";
+    say(since, lost ? `asked since ${format.clock(store.opened)}` : `asking ${location.host}`);
+    say(why, lost ? "The page tries again by itself; the proxy may be gone, or the way to it." : "As soon as the proxy answers, it is shown here.");
+    for (const box of [reasons, news]) box.replaceChildren(h(box === news ? "li" : "p", { class: "empty" }, lost ? "Nothing is known." : "Loading …"));
   }
 
   function byReason(panes) {
     const totals = new Map();
     for (const pane of panes) for (const [reason, count] of Object.entries(pane.accounting.divergences)) totals.set(reason, (totals.get(reason) ?? 0) + count);
     const sorted = [...totals].sort((a, b) => b[1] - a[1]);
-    const text = JSON.stringify(sorted);
+    const text = JSON.stringify([sorted, elsewhere()]);
     if (reasons.dataset.shown === text) return;
     reasons.dataset.shown = text;
     const most = sorted[0]?.[1] ?? 1;
     reasons.replaceChildren(...(sorted.length ? sorted.map(([reason, count]) =>
       h("a", { class: "reason-bar", href: `#/divergences?reason=${reason}` }, h("code", null, reason),
         s("svg", { class: "meter", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" }, s("rect", { width: Math.max(1.5, (100 * count) / most), height: 8, rx: 1.5 })),
-        h("b", null, format.number(count)))) : [h("p", { class: "empty" }, "None so far: wherever both have spoken, both said the same.")]));
+        h("b", null, format.number(count)))) : [h("p", { class: "empty" }, elsewhere() ?? "None so far: wherever both have spoken, both said the same.")]));
   }
 
   function tell() {
-    const latest = store.marks.filter((mark) => SAID[mark.event]).slice(-12).reverse();
+    if (!store.caughtUp) return;
+    const latest = withoutRepeats(store.marks.filter((mark) => SAID[mark.event])).slice(-12).reverse();
     news.replaceChildren(...(latest.length ? latest.map((mark) => {
       const [text, kind] = SAID[mark.event](mark);
       return h("li", { class: kind }, h("time", { title: format.date(mark.wall) }, format.clock(mark.wall)), h("span", null, text));
@@ -155,6 +175,7 @@ export function overview(main) {
   }
 
   const off = [on("picture", draw), on("state", draw), on("mark", tell), on("history", () => { tell(); if (store.now) draw(); })];
-  if (store.now) { draw(); tell(); }
+  draw();
+  tell();
   return { wanted: {}, leave() { off.forEach((call) => call()); plots.forEach((plot) => plot.destroy()); } };
 }

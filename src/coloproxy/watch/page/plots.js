@@ -59,14 +59,15 @@ function marks(plot, wanted) {
 const decades = (_plot, splits) => splits.map((value) => (Math.abs(Math.log10(value) - Math.round(Math.log10(value))) < 1e-6 ? value : null));
 
 // One plot. series: [{label, key, colour, fill, width, dash}]; format: of values; log: a logarithmic axis that begins
-// at `floor`; least: the least upper end of the axis.
-export function makePlot({ title, series, format, axis, log, floor, least, span }) {
+// at `floor`; least: the least upper end of the axis; none: what is said where there is no value at all.
+export function makePlot({ title, series, format, axis, log, floor, least, none, span }) {
   const values = series.map((each) => h("b", null, "–"));
   const legend = h("p", { class: "legend" }, series.map((each, at) =>
     h("span", { class: "key" }, h("i", { class: `swatch ${each.colour}${each.dash ? " dash" : ""}`, "aria-hidden": "true" }), each.label, " ", values[at])));
   const time = h("span", { class: "when" });
   const box = h("div", { class: "plot" });
-  const element = h("section", { class: "card" }, h("header", { class: "plot-head" }, h("h3", null, title, time), legend), box);
+  const note = h("p", { class: "plot-note" });
+  const element = h("section", { class: "card" }, h("header", { class: "plot-head" }, h("h3", null, title, time), legend), h("div", { class: "plot-box" }, box, note));
   let plot = null;
 
   const data = () => {
@@ -83,6 +84,12 @@ export function makePlot({ title, series, format, axis, log, floor, least, span 
       say(values[index], value === null || value === undefined ? "–" : format(value));
     });
     say(time, at === null || at === undefined || !times[at] ? "" : new Date(times[at] * 1000).toLocaleTimeString("en-GB"));
+  }
+
+  // What there is to say where there is nothing to draw.
+  function remark() {
+    if (!store.caughtUp) return store.state === "lost" ? "Nothing is known: the proxy does not answer." : "Loading …";
+    return none && series.every(({ key }) => store.points[key].every((value) => value === null)) ? none : "";
   }
 
   // What is asked for; less while there is less, but never so little that a second looks like an hour.
@@ -121,14 +128,17 @@ export function makePlot({ title, series, format, axis, log, floor, least, span 
 
   const resized = new ResizeObserver(() => plot?.setSize({ width: Math.max(box.clientWidth, 200), height: HEIGHT }));
   const theme = matchMedia("(prefers-color-scheme: dark)");
-  theme.addEventListener("change", make);
+  const paint = () => plot && make();
+  theme.addEventListener("change", paint);
   resized.observe(box);
   return {
     element,
     draw() {
+      say(note, remark());
+      if (!store.caughtUp) return;
       if (!plot) make();
       else { plot.setData(data()); if (plot.cursor.idx === null || plot.cursor.left < 0) show(null); }
     },
-    destroy() { resized.disconnect(); theme.removeEventListener("change", make); plot?.destroy(); },
+    destroy() { resized.disconnect(); theme.removeEventListener("change", paint); plot?.destroy(); },
   };
 }

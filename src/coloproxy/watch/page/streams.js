@@ -2,6 +2,7 @@
 
 import { h, s, say } from "./dom.js";
 import * as format from "./format.js";
+import { store } from "./live.js";
 
 let WIDTH = 640; // as many pixels as there are, so that its text is as large as any other
 const LEFT = 84; // names of the rows
@@ -19,18 +20,30 @@ export function streamView(close) {
   const why = h("p", { class: "why" });
   const bars = h("div", { class: "bars" });
   const facts = h("dl", { class: "facts" });
+  const key = h("ul", { class: "bars-key" },
+    KEY.map(([kind, text]) => h("li", null, s("svg", { viewBox: "0 0 28 14", "aria-hidden": "true" }, patterns(`k${kind}`), rect(1, 1, 26, 12, kind, "primary", `k${kind}`)), text)),
+    h("li", null, s("svg", { viewBox: "0 0 28 14", "aria-hidden": "true" }, s("path", { d: "M14 0 V14", class: "difference-line" })), "the first difference"));
   const element = h("section", { class: "card stream", "aria-label": "The connection's streams" },
     h("header", { class: "detail-head" }, title, h("button", { type: "button", class: "close", "aria-label": "Close", onclick: close }, "✕")),
-    why, bars, h("ul", { class: "bars-key" }, KEY.map(([kind, text]) => h("li", null, s("svg", { viewBox: "0 0 28 14", "aria-hidden": "true" }, patterns(`k${kind}`), rect(1, 1, 26, 12, kind, "primary", `k${kind}`)), text)),
-      h("li", null, s("svg", { viewBox: "0 0 28 14", "aria-hidden": "true" }, s("path", { d: "M14 0 V14", class: "difference-line" })), "the first difference")), facts);
+    why, bars, key, facts);
+  let asked = false; // and not answered yet
+
+  function clear(text) {
+    say(why, text);
+    bars.replaceChildren();
+    facts.replaceChildren();
+    key.hidden = true;
+  }
+
+  function wait() {
+    if (asked) clear(store.state === "lost" ? "The proxy does not answer: its streams cannot be looked into." : "Looking …");
+  }
 
   function draw(told) {
-    if (told.gone) {
-      say(why, "This connection is no longer known: it has closed, or was forgotten to make room.");
-      bars.replaceChildren(); facts.replaceChildren();
-      return;
-    }
+    asked = false;
+    if (told.gone) { clear("This connection is no longer known: it has closed, or was forgotten to make room."); return; }
     say(why, told.why);
+    key.hidden = false;
     WIDTH = Math.min(900, Math.max(280, bars.clientWidth || WIDTH));
     bars.replaceChildren(told.ordered ? sequence(told) : datagrams(told));
     const { state } = told;
@@ -45,8 +58,8 @@ export function streamView(close) {
   }
 
   return {
-    element, draw,
-    show(key) { say(title, key.replace(/^\S+ /, "")); say(why, "Looking …"); bars.replaceChildren(); facts.replaceChildren(); },
+    element, draw, wait,
+    show(name) { say(title, name.replace(/^\S+ /, "")); asked = true; wait(); },
   };
 }
 

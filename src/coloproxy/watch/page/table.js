@@ -53,7 +53,7 @@ export function makeTable({ columns, key, open, sorted, caption }) {
         const content = each.cell(row);
         const cell = line.children[index];
         if (content instanceof Node) { if (cell.dataset.shown !== content.textContent) { cell.dataset.shown = content.textContent; cell.replaceChildren(content); } }
-        else say(cell, String(content));
+        else { say(cell, String(content)); cell.classList.toggle("nothing", content === "–"); }
       });
       if (current !== undefined) line.setAttribute("aria-selected", String(name === String(current)));
       if (body.children[at] !== line) body.insertBefore(line, body.children[at] ?? null);
