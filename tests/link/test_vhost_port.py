@@ -21,7 +21,7 @@ from coloproxy.link.clock import Clock
 from coloproxy.link.loop import Loop
 from coloproxy.link.vhost import messages
 from coloproxy.link.vhost.device import RECEIVE, TRANSMIT
-from coloproxy.link.vhost.port import LOG_LATE, SELDOM, STUCK, VhostPort
+from coloproxy.link.vhost.port import LOG_LATE, SELDOM, SOON, STUCK, VhostPort
 from support.flow import Catch, batch
 from support.frames import tcp
 from support.vhost import (
@@ -447,6 +447,25 @@ def test_a_front_end_that_comes_again_finds_a_card_as_new(bench: Bench) -> None:
     bench.front.close()
     bench.until(lambda: any(isinstance(event, PeerLost) for event in bench.events))
     bench.front = bench.meet()
+    bench.up()
+    bench.tx.send(HEADER + frame(60), BUFFERS)
+    bench.front.kick(TRANSMIT)
+    assert bench.frames(1) == [EMPTY + frame(60)]
+
+
+def test_a_front_end_that_hangs_up_again_and_again_does_not_fill_the_log(bench: Bench) -> None:
+    """As QEMU does that wants several queue pairs."""
+
+    def lost() -> int:
+        return sum(isinstance(event, PeerLost) for event in bench.events)
+
+    begin = time.monotonic()
+    while time.monotonic() < begin + 3 * SOON:
+        before = lost()
+        bench.front.close()
+        bench.until(lambda before=before: lost() > before)
+        bench.front = bench.meet()
+    assert 1 < lost() <= (time.monotonic() - begin) / SOON + 1
     bench.up()
     bench.tx.send(HEADER + frame(60), BUFFERS)
     bench.front.kick(TRANSMIT)

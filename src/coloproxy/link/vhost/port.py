@@ -27,6 +27,7 @@ from coloproxy.packet.offload import finished
 from coloproxy.trace import events as trace
 
 SELDOM = 1.0  # seconds between two warnings
+SOON = 0.2  # seconds between two front ends, at the least
 LOG_LATE = 1.0  # seconds; QEMU gives the log within milliseconds
 OPENED, CLOSED = 1, 4  # as QEMU numbers what happens to a character device
 
@@ -62,6 +63,7 @@ class VhostPort(Port):
         self._waiting_bytes = 0
         self._give_up_at = 0.0
         self._stuck = False
+        self._began_at = -SOON
         self._log_missed: object = None  # one object for as long as a log is missing
         self._warned_at = -SELDOM
         self._unsaid = 0
@@ -94,7 +96,17 @@ class VhostPort(Port):
         self._peers.connected(endpoint)
         if trace.vhost_user_event.enabled:
             trace.vhost_user_event(self.name, OPENED)
-        self._loop.watch(endpoint.sock.fileno(), READ, self._converse)
+        channel, now = self._channel, time.monotonic()
+        wait = max(0.0, self._began_at + SOON - now)  # QEMU that dislikes what it hears comes again at once, for ever
+        self._began_at = now + wait
+        if wait:
+            self._loop.after(wait, lambda: self._begin(channel))
+        else:
+            self._begin(channel)
+
+    def _begin(self, channel: Channel) -> None:
+        if self._channel is channel and self._endpoint.sock is not None:
+            self._loop.watch(self._endpoint.sock.fileno(), READ, self._converse)
 
     def _converse(self, _events: int) -> None:
         channel = self._channel
