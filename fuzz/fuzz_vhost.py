@@ -247,6 +247,7 @@ class Play:
         self.port.read()
         if RECEIVE in self.port._watched:
             self.port._have_buffers(0)
+        self.port.finish()
 
     def step(self, do) -> None:  # type: ignore[no-untyped-def]
         """Do something, and what follows of it; look at what was written meanwhile by other than the driver."""
