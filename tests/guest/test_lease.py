@@ -67,7 +67,26 @@ def test_who_has_not_heard_of_its_own_changes_has_the_guest_still() -> None:
 
 
 def test_who_ends_the_guest_leaves_it_to_nobody() -> None:
-    assert lease.give_up("a", 5)(PAIR, True) == Record(6, ())
+    assert lease.give_up("a", 5)(PAIR, True) == Record(6, (), ("a", "b"))
+
+
+@pytest.mark.parametrize("record", [Record(6, ("a",)), Record(7, (), ("a",))], ids=["lost", "ended"])
+def test_a_guest_is_not_started_from_an_old_disk(record: Record) -> None:
+    with pytest.raises(RefusedError, match="the disk of b is old: a had the guest last; start it there"):
+        lease.take("b", written=True)(record, False)
+    assert lease.take("b")(record, False) == Record(record.generation + 1, ("b",))  # one that is only read
+    assert lease.take("a", written=True)(record, False) == Record(record.generation + 1, ("a",))
+
+
+@pytest.mark.parametrize("record", [PAIR, Record(7, (), ("a", "b")), Record()], ids=["lost", "ended", "never had"])
+def test_a_guest_is_started_from_either_disk_if_both_had_it(record: Record) -> None:
+    for host in ("a", "b"):
+        assert lease.take(host, written=True)(record, False).members == (host,)
+
+
+def test_while_the_lease_lasts_nobody_starts_the_guest_from_the_same_disk() -> None:
+    with pytest.raises(RefusedError, match="a and b has the guest; end it there first"):
+        lease.take("b", written=True)(PAIR, True)
 
 
 @dataclass

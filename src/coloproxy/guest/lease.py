@@ -16,10 +16,12 @@ UNHEARD = 2  # changes that one agent may have made without having heard of it
 
 
 class Record(msgspec.Struct, frozen=True):
-    """generation: one more with each change; members: the hosts that have the guest as it is now."""
+    """generation: one more with each change; members: the hosts that have the guest as it is now; had: while there are
+    none, those that had it last, whose disks are as it left them."""
 
     generation: int = 0
     members: tuple[str, ...] = ()
+    had: tuple[str, ...] = ()
 
 
 class RefusedError(ColoproxyError):
@@ -45,12 +47,16 @@ class Store(Protocol):
         ...
 
 
-def take(host: str) -> Decide:
-    """Start the guest: nobody may have it, unless the lease has run out."""
+def take(host: str, written: bool = False) -> Decide:
+    """Start the guest: nobody may have it, unless the lease has run out. written: it has a disk that is written, and is
+    started from what it wrote last."""
 
     def decide(record: Record, lasts: bool) -> Record:
         if record.members and lasts and record.members != (host,):
             raise RefusedError(f"the lease says that {' and '.join(record.members)} has the guest; end it there first.")
+        last = record.members or record.had
+        if written and last and host not in last:
+            raise RefusedError(f"the disk of {host} is old: {' and '.join(last)} had the guest last; start it there.")
         return Record(record.generation + 1, (host,))
 
     return decide
@@ -100,7 +106,7 @@ def give_up(host: str, generation: int) -> Decide:
     def decide(record: Record, _lasts: bool) -> Record:
         if record.generation != generation or host not in record.members:
             raise _refused(host, record)
-        return Record(generation + 1, ())
+        return Record(generation + 1, (), record.members)
 
     return decide
 
