@@ -39,8 +39,13 @@ def test_a_file_that_is_right_is_read(tmp_path: Path) -> None:
     [
         ('name = "web"', 'name = "1"', "name = '1' is no good: write a string such as web."),
         ('memory = "128M"', 'memory = "128"', "guest: memory = '128' is no good: write a string such as 512M."),
-        ('kernel = "k"\n', "", "guest: give one of kernel and disk"),
-        ('kernel = "k"', 'kernel = "k"\ndisk = "d"', "guest: give one of kernel and disk"),
+        ('kernel = "k"\n', "", "guest: give a kernel, a disk, or both."),
+        ('kernel = "k"', 'kernel = "k"\ndisk_writable = true', "host a has no disk: name it there, or as guest.disk"),
+        ('tap = "t0"\n[host.b]', 'tap = "t0"\ndisk = "d"\n[host.b]', "host b has no disk: name it there, or as"),
+        (
+            '[guest]\nkernel = "k"', '[here]\naddress = "192.0.2.3/24"\n[guest]\ndisk = "d"\ndisk_writable = true',
+            "both hosts are this machine and would write to d: name one for each.",
+        ),
         ('kernel = "k"', 'kernel = "k"\ncard = "e1000"\nnetwork = "vhost-user"', "for virtio-net cards, not for e1000"),
         ('[host.b]\naddress = "192.0.2.2"\ntap = "t0"\n', "", ": write a table, 2 or more."),
         ('tap = "t0"\n[host.b]', 'tap = "a/b"\n[host.b]', "host a: tap = 'a/b' is no device's name"),

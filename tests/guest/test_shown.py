@@ -29,8 +29,8 @@ def test_what_is_one_state_to_people_has_one_name() -> None:
 
 
 def test_how_far_the_copy_is() -> None:
-    copy = {"total": 200, "remaining": 50}
-    assert progress({"state": State.COPYING, "copy": copy}) == " 75 % has arrived."
+    copy = {"what": "disk", "total": 200, "remaining": 50}
+    assert progress({"state": State.COPYING, "copy": copy}) == " 75 % of the disk has arrived."
     assert progress({"state": State.PROTECTED, "copy": copy}) == progress({"state": State.COPYING, "copy": None}) == ""
 
 

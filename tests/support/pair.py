@@ -21,7 +21,7 @@ from coloproxy.errors import ColoproxyError
 from coloproxy.guest import client, config, here, image
 from coloproxy.guest.client import Status
 
-ECHO, COUNTER, RANDOM = 7001, 7002, 7003
+ECHO, COUNTER, RANDOM, DISK = 7001, 7002, 7003, 7007
 BLOCK = 100
 PROTECTED = {"protected", "checkpointing"}
 WILLING = {"waiting", "failed"}  # states of an agent that may become a secondary
@@ -30,18 +30,23 @@ WILLING = {"waiting", "failed"}  # states of an agent that may become a secondar
 class Pair:
     """Two hosts on this machine. `number` tells pairs apart that are there at once; wide: the hosts know each other by
     IPv6; misses: signs of life, more than by default, for machines that do much else at once; timing: more of it; host:
-    what else is said of each host."""
+    what else is said of each host; disk: bytes of one that is written."""
 
     def __init__(
         self, folder: Path, number: int = 1, lease: str | None = None, extra: str = "", misses: int = 20,
         network: str = "stream", wide: bool = False, timing: Mapping[str, int] | None = None,
-        host: str = "",
+        host: str = "", disk: int = 0,
     ) -> None:  # fmt: skip
         self.name = f"cptest{number}"
         self.address, self.address6 = f"10.177.{number}.1", f"fd00:177:{number:x}::1"
         self.folder = folder
         hosts = [f"fd00:178:{number:x}::{at}" if wide else f"10.178.{number}.{at}" for at in (1, 2)]
         made = image.build(folder, f"{self.address}/24", f"{self.address6}/64")
+        images = dict.fromkeys("ab", "")
+        for name in images if disk else ():
+            with (folder / f"{name}.img").open("wb") as image_file:
+                image_file.truncate(disk)
+            images[name] = f'disk = "{folder}/{name}.img"'
         self.path = folder / "guest.toml"
         self.path.write_text(
             f"""
@@ -57,6 +62,7 @@ memory = "160M"
 mac = "52:54:00:01:77:{number:02x}"
 accelerator = "tcg"
 network = "{network}"
+disk_writable = {"true" if disk else "false"}
 [here]
 address = "10.177.{number}.2/24"
 [timing]
@@ -65,11 +71,13 @@ address = "10.177.{number}.2/24"
 address = "{hosts[0]}"
 tap = "guest0"
 bridge = "br0"
+{images["a"]}
 {host}
 [host.b]
 address = "{hosts[1]}"
 tap = "guest0"
 bridge = "br0"
+{images["b"]}
 {host}
 """
         )

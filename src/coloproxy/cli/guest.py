@@ -50,11 +50,14 @@ def load(path: Path) -> "GuestFile":
 
 
 @app.command()
-def sample(folder: Annotated[Path, typer.Argument(help="Where to make it.", show_default=False)]) -> None:
+def sample(
+    folder: Annotated[Path, typer.Argument(help="Where to make it.", show_default=False)],
+    disk: Annotated[int, typer.Option(help="Mebibytes of a disk that it writes to.", min=0)] = 0,
+) -> None:
     """Make a small guest and its file, to try it all out on this machine."""
     with extra():
         from coloproxy.guest import sample as samples
-    print(samples.make(folder))
+    print(samples.make(folder, disk=disk))
 
 
 @app.command()
@@ -113,7 +116,12 @@ def agent(
 
 
 @app.command()
-def up(file: FileName) -> None:
+def up(
+    file: FileName,
+    host: Annotated[
+        str | None, typer.Option(help="Where to start it. Default: the first host whose agent answers here.")
+    ] = None,
+) -> None:
     """Start the guest, and protect it.
 
     Where both hosts are this machine, their networks and agents are made first; otherwise an agent must run on each.
@@ -123,13 +131,15 @@ def up(file: FileName) -> None:
         from coloproxy.guest import client, here
     if guest.here is not None and not client.statuses(guest):
         here.make(guest)
-        for host in guest.host:
-            here.start(guest, file.resolve(), host)
+        for each in guest.host:
+            here.start(guest, file.resolve(), each)
         waiting(lambda: len(client.statuses(guest)) == 2, START, "the agents do not answer", guest)
     found = client.statuses(guest)
     if not found:
         raise ColoproxyError("no agent answers here; start one: coloproxy guest agent FILE --host NAME.")
-    host = next((name for name, status in found.items() if status["role"] == "primary"), next(iter(found)))
+    if host is not None and host not in found:
+        raise ColoproxyError(f"no agent of a host '{host}' answers here; there are {' and '.join(found)}.")
+    host = next((name for name, status in found.items() if status["role"] == "primary"), host or next(iter(found)))
     if found[host]["role"] != "primary":
         client.ask(guest, host, "up")
         client.until(guest, host, RUNNING, START, not_in=frozenset({"failed", "waiting"}))
@@ -160,14 +170,17 @@ def _protect(guest: "GuestFile", host: str) -> None:
         client.ask(guest, host, "protect")
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(f"{host} -> {other}: memory", total=None)
-        end = begin + SLOW
+        task = progress.add_task("", total=None)
+        before, end = None, begin + SLOW
         while (status := client.ask(guest, host, "status"))["state"] in UNDER_WAY and time.monotonic() < end:
-            if copy := status["copy"]:
-                progress.update(task, total=copy["total"], completed=copy["total"] - copy["remaining"])
+            if (copy := status["copy"]) and copy != before:
+                before, end = copy, time.monotonic() + SLOW
+                what, come = f"{host} -> {other}: {copy['what']}", copy["total"] - copy["remaining"]
+                progress.update(task, description=what, total=copy["total"], completed=come)
             time.sleep(0.05)
     if status["state"] not in ("protected", "checkpointing"):
-        raise ColoproxyError(f"{host} is {status['state']}, not protected; see {guest.place(host) / 'events.jsonl'}.")
+        why = status["detail"] or f"see {guest.place(host) / 'events.jsonl'}."
+        raise ColoproxyError(f"{host} is {status['state']}, not protected: {why}")
     console.print(f"{host}: the guest is protected by {other}, after {time.monotonic() - begin:.2f} s")
 
 

@@ -322,10 +322,11 @@ class AgentChanged(msgspec.Struct, frozen=True, kw_only=True, tag="agent_changed
 
 
 class CopyProgress(msgspec.Struct, frozen=True, kw_only=True, tag="copy_progress", tag_field="event"):
-    """How far the first copy of a guest's memory has come, in bytes."""
+    """How far the first copy of a guest's disk, if it writes to one, and then of its memory has come, in bytes."""
 
     time: float
     guest: str
+    what: str
     transferred: int
     remaining: int
     total: int

@@ -57,7 +57,7 @@ class Agent(Primary, Secondary):
     def _recover(self) -> None:
         """Find again what was here before: a primary's guest is kept, a copy is of no use any more."""
         was = self._memory.read()
-        self.generation = was.generation
+        self.generation, self._merging = was.generation, was.merging
         if not alive(was.qemu):
             return
         assert was.qemu is not None
@@ -73,7 +73,11 @@ class Agent(Primary, Secondary):
         state = State.TAKING_OVER if succeeding else State.DECIDING
         self._change(state, "found again", f"a guest that was {was.state}")
         self._begin_loss("the agent was started anew")
-        self._attach(self._claim)
+        self._attach(self._found)
+
+    def _found(self) -> None:
+        self._merge()
+        self._claim()
 
     def _actions(self) -> Mapping[Do, Callable[[], None]]:
         return {
@@ -94,6 +98,10 @@ class Agent(Primary, Secondary):
             self._migration(str(data.get("status")))
         elif name == "COLO_EXIT":
             self._left_colo()
+        elif name == "QUORUM_REPORT_BAD":
+            self._disk_failed(str(data.get("node-name")), str(data.get("type")), str(data.get("error")))
+        elif self._colo is not None:
+            self._colo.mirror.heard(name, data)
 
     def _left_colo(self) -> None:
         assert self._colo is not None
@@ -158,7 +166,7 @@ class Agent(Primary, Secondary):
             case messages.Heard():
                 self._was_heard(message.said)
             case messages.Receive():
-                self._asked_to_receive(message.generation)
+                self._asked_to_receive(message)
             case messages.Ready():
                 self._ready_to_receive(message)
             case messages.Numbers():
@@ -193,12 +201,14 @@ class Agent(Primary, Secondary):
         if self._paired and self.state in (State.PROTECTED, State.CHECKPOINTING):
             self._let_speak(self._heard_until)
 
-    def _asked_to_receive(self, generation: int) -> None:
-        if self._can(E.ASKED):
-            self.generation = generation
-            self.fire(E.ASKED)
-        else:
+    def _asked_to_receive(self, asked: messages.Receive) -> None:
+        if not self._can(E.ASKED):
             self._wire.say(messages.Ready(f"it is {self.state}"))
+        elif asked.disk != self._disk:
+            self._wire.say(messages.Ready(f"its disk has {self._disk} bytes to write to, not {asked.disk}"))
+        else:
+            self.generation = asked.generation
+            self.fire(E.ASKED)
 
     def _parted(self, why: str) -> None:
         if self.state is State.RECEIVING:
@@ -243,7 +253,7 @@ class Agent(Primary, Secondary):
         return {
             "guest": self.file.name, "host": self.host, "state": self.state, "role": table.role(self.state),
             "peer": self._peer_state if self._wire.connected else None, "generation": self.generation,
-            "paired": self._paired,
+            "paired": self._paired, "detail": self._detail,
             "qemu": ".".join(map(str, self._qemu.version)), "accelerator": self._qemu.accelerator,
             "pid": self._machine.identity.pid if self._machine is not None else None,
             "checkpoints": self._checkpoints,

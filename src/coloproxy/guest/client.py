@@ -58,5 +58,6 @@ def until(file: File, host: str, states: set[str], seconds: float, *, not_in: fr
         if status["state"] in states:
             return status
         if status["state"] in not_in or time.monotonic() > end:
-            raise ColoproxyError(f"{host} is {status['state']}, not {' or '.join(sorted(states))}; see its events.")
+            why = f": {status['detail']}" if status["detail"] else "; see its events."
+            raise ColoproxyError(f"{host} is {status['state']}, not {' or '.join(sorted(states))}{why}")
         time.sleep(0.02)

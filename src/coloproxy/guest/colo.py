@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from coloproxy.guest.channel import NAME, Channel
+from coloproxy.guest.mirror import Mirror
 from coloproxy.guest.monitor import Monitor
 
 NEVER = 86_400_000  # milliseconds between checkpoints that QEMU makes by itself
@@ -20,8 +21,9 @@ class Colo:
     """One QEMU's part in a pair. `active`: it is in step with another; `left`: it has been, and is no more;
     `secondary`: the other is the primary. other: the host whose certificate is expected, for copies under TLS."""
 
-    def __init__(self, monitor: Monitor, failed: Failed, other: str | None = None) -> None:
+    def __init__(self, monitor: Monitor, failed: Failed, mirror: Mirror, other: str | None = None) -> None:
         self.monitor = monitor
+        self.mirror = mirror
         self._failed = failed
         self._other = other
         self.active = False
@@ -68,11 +70,13 @@ class Colo:
             self._channel.shut()
             self._channel = None
         self.monitor.execute("yank", {"instances": [MIGRATION]})
+        self.mirror.cut()
 
     def cancel(self) -> None:
         """Give up a first copy."""
         self.break_off()
         self.monitor.execute("migrate_cancel")
+        self.mirror.leave(lambda: None)
 
     def go_on_alone(self, then: Callable[[], None]) -> None:
         """Leave COLO as the one that lives, and call when the guest runs.
@@ -82,7 +86,8 @@ class Colo:
         """
 
         def leave() -> None:
-            self.monitor.execute("x-colo-lost-heartbeat", None, lambda *_: self._when_running(then))
+            self.mirror.leave(lambda: self.monitor.execute(
+                "x-colo-lost-heartbeat", None, lambda *_: self._when_running(then)))  # fmt: skip
 
         self.break_off()
         if self.secondary and self.active and not self.left:
@@ -98,6 +103,8 @@ class Colo:
                 self.active = False
                 then()
             else:
+                if status is not None and status.get("status") == "paused":  # by an agent that ended before us
+                    self.monitor.execute("cont")
                 self._when_running(then)
 
         self.monitor.execute("query-status", None, told)

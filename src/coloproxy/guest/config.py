@@ -15,9 +15,9 @@ Mac = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$
 
 
 class Guest(Strict, frozen=True, kw_only=True):
-    """What QEMU runs. kernel, initrd, append: started directly; disk: an image that is only read. accelerator: auto
-    takes KVM if it runs a guest here. network: how frames come out of QEMU and into it. environment: variables for
-    QEMU."""
+    """What QEMU runs. kernel, initrd, append: started directly; disk: a raw image, only read unless disk_writable, when
+    each host's copy of it is kept in step. accelerator: auto takes KVM if it runs a guest here. network: how frames
+    come out of QEMU and into it. environment: variables for QEMU."""
 
     memory: Size
     mac: Mac
@@ -25,6 +25,7 @@ class Guest(Strict, frozen=True, kw_only=True):
     initrd: str | None = None
     append: str = ""
     disk: str | None = None
+    disk_writable: bool = False
     cpus: Annotated[int, msgspec.Meta(ge=1, le=255)] = 1
     card: str = "virtio-net-pci"
     network: Literal["stream", "vhost-user"] = "stream"
@@ -35,13 +36,15 @@ class Guest(Strict, frozen=True, kw_only=True):
 
 
 class Host(Strict, frozen=True, kw_only=True):
-    """A machine. address: its own on the wire between the two, where it has ports port (the agents' connection) and
-    port + 1 (QEMU's copies). tap: a TAP device that the agent makes; bridge: put into that bridge. http: where metrics
-    and a page are served, HOST:PORT or a port of this machine."""
+    """A machine. address: its own on the wire between the two, where it has ports port (the agents' connection),
+    port + 1 (QEMU's copies) and port + 2 (its disk). disk: the image here, if it is not where guest.disk says. tap: a
+    TAP device that the agent makes; bridge: put into that bridge. http: where metrics and a page are served, HOST:PORT
+    or a port of this machine."""
 
     address: str
     tap: str
-    port: Annotated[int, msgspec.Meta(ge=1, le=65534)] = 9010
+    port: Annotated[int, msgspec.Meta(ge=1, le=65533)] = 9010
+    disk: str | None = None
     bridge: str | None = None
     http: str | None = None
 
@@ -56,8 +59,8 @@ class Here(Strict, frozen=True, kw_only=True):
 class Timing(Strict, frozen=True, kw_only=True):
     """Milliseconds. heartbeat: between two signs of life; the other host counts as lost when `misses` of them are.
     monitor: for an answer of QEMU's monitor. min_ and max_interval: between two checkpoints; checkpoint: for the whole
-    of one; copy: for the first copy of memory. lease: for how long a lease lasts; margin: how long before its end an
-    agent that could not renew it falls silent; fence: for the command."""
+    of one; copy: for the first copy of memory, or for that of a disk to come further. lease: for how long a lease
+    lasts; margin: how long before its end an agent that could not renew it falls silent; fence: for the command."""
 
     heartbeat: Milliseconds = 50
     misses: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 5
@@ -96,6 +99,10 @@ class File(Strict, frozen=True, kw_only=True):
         """A host's own folder."""
         return Path(self.folder) / host
 
+    def disk(self, host: str) -> str | None:
+        """Where a host has the guest's disk."""
+        return self.host[host].disk or self.guest.disk
+
 
 def load(path: Path) -> File:
     """Read a guest's file. Raises ColoproxyError, naming the key, for what is not as it must be."""
@@ -107,8 +114,7 @@ def load(path: Path) -> File:
 
 def _check(file: File, where: str) -> None:
     """Raises ColoproxyError for what fits no machine."""
-    if (file.guest.kernel is None) == (file.guest.disk is None):
-        raise ColoproxyError(f"{where}: guest: give one of kernel and disk.")
+    _check_disks(file, where)
     if file.guest.network == "vhost-user" and not file.guest.card.startswith("virtio-net-"):
         raise ColoproxyError(f"{where}: guest: vhost-user is for virtio-net cards, not for {file.guest.card}.")
     for name, host in file.host.items():
@@ -121,3 +127,16 @@ def _check(file: File, where: str) -> None:
         raise ColoproxyError(f"{where}: timing: max_interval must not be less than min_interval.")
     if len(str(file.place(max(file.host, key=len))).encode()) > 80:
         raise ColoproxyError(f"{where}: folder: its sockets' paths would be too long; use a shorter one.")
+
+
+def _check_disks(file: File, where: str) -> None:
+    disks = {host: file.disk(host) for host in file.host}
+    if file.guest.kernel is None and not any(disks.values()):
+        raise ColoproxyError(f"{where}: guest: give a kernel, a disk, or both.")
+    if any(disks.values()) or file.guest.disk_writable:
+        for host, path in disks.items():
+            if path is None:
+                raise ColoproxyError(f"{where}: host {host} has no disk: name it there, or as guest.disk for both.")
+    if file.guest.disk_writable and file.here is not None and len(set(disks.values())) == 1:
+        path = next(iter(disks.values()))
+        raise ColoproxyError(f"{where}: both hosts are this machine and would write to {path}: name one for each.")

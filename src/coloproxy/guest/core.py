@@ -21,7 +21,7 @@ from coloproxy.compare.events import (
     Warned,
 )
 from coloproxy.errors import ColoproxyError
-from coloproxy.guest import messages, numbers, qemu
+from coloproxy.guest import disk, messages, numbers, qemu
 from coloproxy.guest import states as table
 from coloproxy.guest.bridge import Plug
 from coloproxy.guest.channel import Channel
@@ -31,6 +31,7 @@ from coloproxy.guest.driving import Driving
 from coloproxy.guest.jobs import Jobs
 from coloproxy.guest.machine import Machine
 from coloproxy.guest.memory import Memory, Remembered
+from coloproxy.guest.mirror import Mirror, Written
 from coloproxy.guest.monitor import Aio, Monitor
 from coloproxy.guest.path import Path
 from coloproxy.guest.states import Do, State
@@ -65,6 +66,8 @@ class Core(abc.ABC):
         self._qemu = qemu.find(file.guest)
         self._environment = qemu.environment(file.guest, self._qemu, self.place)
         self._secrets = secrets(file, host)
+        self._disk = disk.prepare(file, host)  # its bytes, if it is written
+        self._merging = False  # it was a secondary's, and is not yet whole
         self._store = store(file.lease, file.name, file.timing.lease / 1000)
         self._memory = Memory(self.place / "state.json")
         self._aio, self._jobs = Aio(self.loop), Jobs(self.loop)
@@ -90,6 +93,7 @@ class Core(abc.ABC):
         self._peer_state: State | None = None
         self._driving: Driving | None = None
         self._forget_pair()
+        self._detail = ""  # why the state is what it is
         self._progress: CopyProgress | None = None
         self._last_checkpoint: GuestCheckpoint | None = None
         self._last_takeover: TakenOver | None = None
@@ -138,7 +142,9 @@ class Core(abc.ABC):
         has = self.state in table.PRIMARY or self.state is State.FAILING_OVER
         known = numbers.taken(self.path.rewriter) if has else []
         self._memory.write(
-            Remembered(state=self.state, generation=self.generation, qemu=identity, numbers=known)
+            Remembered(
+                state=self.state, generation=self.generation, qemu=identity, numbers=known, merging=self._merging
+            )
         )  # fmt: skip
 
     def fire(self, event: table.Event, detail: str = "") -> None:
@@ -152,7 +158,7 @@ class Core(abc.ABC):
             self._remember()
 
     def _change(self, after: State, happened: str, detail: str) -> None:
-        before, self.state = self.state, after
+        before, self.state, self._detail = self.state, after, detail
         self._report(
             AgentChanged(
                 time=self.clock.now(), guest=self.file.name, host=self.host, before=before, after=after,
@@ -176,7 +182,8 @@ class Core(abc.ABC):
 
     def _launch(self, incoming: str | None, then: Callable[[], None]) -> None:
         try:
-            command = qemu.command(self.file.guest, self._qemu, self.place, incoming, self._secrets)
+            more = [*disk.arguments(self.file, self.host, incoming is not None), *self._secrets]
+            command = qemu.command(self.file.guest, self._qemu, self.place, incoming, more)
             self._machine = Machine.start(command, self._environment, self.place, self.loop, self._machine_ended)
         except ColoproxyError as error:
             self.fire(E.BROKEN, str(error))
@@ -199,7 +206,10 @@ class Core(abc.ABC):
         self._monitor = Monitor(
             self._aio, parse_address(f"unix:{self.place / 'qmp'}"), self._qemu_says, ready, self._machine_ended
         )
-        self._colo = colo = Colo(self._monitor, self._qemu_refused, self.other if self._secrets else None)
+        mirror = Mirror()
+        if self._disk:
+            mirror = Written(self._monitor, self.loop, self.file, self.host, self._qemu_refused)
+        self._colo = colo = Colo(self._monitor, self._qemu_refused, mirror, self.other if self._secrets else None)
 
     def _machine_ended(self) -> None:
         if self._machine is None:
@@ -223,9 +233,11 @@ class Core(abc.ABC):
         self._detach()
         if was is not None:
             was.kill()
+        if self._disk:
+            disk.remove_overlays(self.place)
         self.path.off()
         self._plug_in(False)
-        self._wire.say(messages.Parted("the other host's guest is ended"))
+        self._wire.say(messages.Parted(self._detail or "the other host's guest is ended"))
         self._inherited = None
         self._forget_pair()
 

@@ -9,6 +9,10 @@ Its servers, all deterministic but one, so that two guests say the same:
     port 7004  takes what is said, and says how many blocks of 64 KiB that were, as dd does
     port 7005  echoes, but hears nothing before /cgi-bin/listen was asked for
     port 7006  HTTP: /N, N mebibytes, as fast as one process can
+    port 7007  its disk: "put N TEXT" writes a block of 512 bytes, "get N" reads it, "fill N K" writes the Nth mebibyte
+               with /block, of which the first K pages come last, "sum N" is that mebibyte's MD5 sum, "stamp N" writes
+               a block that differs in two guests, as 7003 does, and says it; a line answers each, and what was written
+               is on the disk by then
 
 The archive is of the kind "newc" (Linux, Documentation/driver-api/early-userspace/buffer-format.rst).
 """
@@ -28,11 +32,11 @@ BOOT, MODULES, BUSYBOX = Path("/boot"), Path("/lib/modules"), Path("/bin/busybox
 PACKAGES = "linux-image-cloud-amd64 busybox-static"
 READY = "GUEST-READY"  # on the console, once the servers listen
 
-# What virtio-net needs, each behind what it depends on.
+# What virtio-net and virtio-blk need, each behind what it depends on.
 DRIVERS = (
     "drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_pci_modern_dev",
     "drivers/virtio/virtio_pci_legacy_dev", "drivers/virtio/virtio_pci", "net/core/failover",
-    "drivers/net/net_failover", "drivers/net/virtio_net",
+    "drivers/net/net_failover", "drivers/net/virtio_net", "drivers/block/virtio_blk",
 )  # fmt: skip
 
 APPLETS = ("sh", "cat", "echo", "mount", "mkdir", "ip", "insmod", "httpd", "nc", "head", "sleep", "sysctl", "poweroff",
@@ -57,7 +61,8 @@ nc -ll -p 7003 -e /bin/random &
 nc -ll -p 7004 -e /bin/count &
 nc -ll -p 7005 -e /bin/late &
 nc -ll -p 7006 -e /bin/source &
-for port in 0050 1B59 1B5A 1B5B 1B5C 1B5D 1B5E; do
+nc -ll -p 7007 -e /bin/disk &
+for port in 0050 1B59 1B5A 1B5B 1B5C 1B5D 1B5E 1B5F; do
     until grep -q ":$port 0*:0000 0A" /proc/net/tcp /proc/net/tcp6; do sleep 0.1; done
 done
 echo {ready}
@@ -73,6 +78,20 @@ n=${path#/}
 printf "HTTP/1.0 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" $((n << 20))
 for i in $(seq $n); do set -- "$@" /www/block; done
 exec cat "$@"
+"""
+DISK = """\
+#!/bin/sh
+while read -r what n text; do
+    case $what in
+    put) printf "%-511s\\n" "$text" | dd of=/dev/vda bs=512 seek=$n conv=notrunc,fsync && echo put $n ;;
+    get) dd if=/dev/vda bs=4096 skip=$((n / 8)) count=1 iflag=direct | dd bs=512 skip=$((n % 8)) count=1 ;;
+    fill) { dd if=/www/block bs=4096 skip=$text; dd if=/www/block bs=4096 count=$text; } |
+        dd of=/dev/vda bs=1M seek=$n iflag=fullblock conv=notrunc,fsync && echo fill $n $text ;;
+    stamp) text=$(sha512sum </proc/timer_list | head -c 120)
+        printf "%-511s\\n" $text | dd of=/dev/vda bs=512 seek=$n conv=notrunc,fsync && echo $text ;;
+    sum) dd if=/dev/vda bs=1M skip=$n count=1 iflag=direct | md5sum ;;
+    esac
+done 2>/dev/null
 """
 COUNT = "#!/bin/sh\nexec dd of=/dev/null bs=65536 iflag=fullblock 2>&1\n"
 COUNTER = "#!/bin/sh\nn=0\nwhile read -r line; do n=$((n + 1)); echo $n; done\n"
@@ -107,6 +126,7 @@ def build(folder: Path, *addresses: str, route: str | None = None) -> Image:
             route=f"ip route add default via {route}" if route else "",
         ),
         "bin/count": COUNT, "bin/counter": COUNTER, "bin/random": RANDOM, "bin/late": LATE, "bin/source": SOURCE,
+        "bin/disk": DISK,
         "www/cgi-bin/blocks": BLOCKS, "www/cgi-bin/sum": SUM, "www/cgi-bin/listen": LISTEN,
     }  # fmt: skip
     initrd = folder / "initrd.gz"

@@ -7,8 +7,9 @@ import subprocess
 from collections.abc import Mapping
 
 from coloproxy.compare.events import TakenOver
-from coloproxy.guest import lease, messages
+from coloproxy.guest import disk, lease, messages
 from coloproxy.guest import states as table
+from coloproxy.guest.colo import Colo
 from coloproxy.guest.leasing import Leasing
 from coloproxy.guest.states import State
 
@@ -98,6 +99,8 @@ class Loss(Leasing):
 
     def _succeed(self) -> None:
         if self._colo is not None:
+            self._merging = bool(self._disk)
+            self._remember()
             self._colo.go_on_alone(self._succeeded)
 
     def _succeeded(self) -> None:
@@ -105,7 +108,42 @@ class Loss(Leasing):
             return
         self._step("QEMU runs alone")
         self.path.alone(first=False)
+        self._merge()
         self.fire(E.ALIVE)
+
+    def _merge(self) -> None:
+        """The disk was a secondary's, and becomes whole while the guest runs."""
+        colo, path = self._colo, self.file.disk(self.host)
+        if not self._merging or colo is None or path is None:
+            return
+
+        def merged() -> None:
+            self._jobs.begin(lambda: disk.flush(path), lambda _, error: self._merged(colo, error))
+
+        colo.mirror.merge(merged)
+
+    def _merged(self, colo: Colo, error: Exception | None) -> None:
+        if colo is not self._colo:
+            return
+        if error is not None:
+            self.warn(f"disk: {error}; it does not count as whole")
+            return
+        self._merging = False
+        self._remember()
+        disk.remove_overlays(self.place)
+
+    def _disk_failed(self, node: str, what: str, why: str) -> None:
+        """One of two images could not be written, which the guest does not hear of."""
+        if what == "read" or self._colo is None or self._colo.mirror.copying:
+            return  # then the other one was read, or the guest hears of it: there is one
+        if node != disk.FAR:
+            if self.state in table.IN_STEP | {State.COPYING, State.STANDBY, State.LOADING}:
+                self.fire(E.BROKEN, f"the disk of {self.host}: {why}")
+        elif self.state is State.COPYING:
+            self._copy_failed(f"the disk of {self.other}: {why}")
+        elif self.state in (State.PAIRING, State.PROTECTED, State.CHECKPOINTING):
+            self._wire.say(messages.Parted(f"the disk of {self.other} has not all that was written: {why}"))
+            self._lose(f"the disk of {self.other}: {why}")
 
     def _tell_takeover(self, role: str) -> None:
         self._step("network")

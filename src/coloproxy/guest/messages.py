@@ -30,9 +30,10 @@ class Heard(Message, frozen=True, tag="heard"):
 
 
 class Receive(Message, frozen=True, tag="receive"):
-    """Start QEMU for a copy. generation: of the lease."""
+    """Start QEMU for a copy. generation: of the lease; disk: bytes of the one that is written, 0 for none."""
 
     generation: int
+    disk: int = 0
 
 
 class Ready(Message, frozen=True, tag="ready"):

@@ -140,17 +140,20 @@ class Monitor:
         return False
 
     def execute(
-        self, command: str, arguments: Mapping[str, Any] | None = None, answered: Answered | None = None
-    ) -> None:
-        """Have QEMU do something."""
-        self._aio.begin(self._execute(command, arguments, answered))
+        self, command: str, arguments: Mapping[str, Any] | None = None, answered: Answered | None = None, *,
+        out_of_band: bool = False,
+    ) -> None:  # fmt: skip
+        """Have QEMU do something. out_of_band: even if it is busy with something else, or hangs in it."""
+        self._aio.begin(self._execute(command, arguments, answered, out_of_band))
 
-    async def _execute(self, command: str, arguments: Mapping[str, Any] | None, answered: Answered | None) -> None:
+    async def _execute(
+        self, command: str, arguments: Mapping[str, Any] | None, answered: Answered | None, out_of_band: bool
+    ) -> None:  # fmt: skip
         result, why = None, None
         try:
             if self._client is None:
                 raise OSError("QEMU's monitor is not connected")
-            result = await self._client.execute(command, arguments)
+            result = await self._client.execute(command, arguments, oob=out_of_band)
         except ExecuteError as error:
             why = str(error)
         except (QMPError, EOFError, OSError) as error:

@@ -1,17 +1,22 @@
 """Checkpoints, on the primary's side: asked for, followed, and what they release."""
 
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from coloproxy.checkpoint.driver import Driver
 from coloproxy.compare.events import GuestCheckpoint
 from coloproxy.errors import ColoproxyError
 from coloproxy.guest import messages, numbers
 from coloproxy.guest import states as table
+from coloproxy.guest.disk import DISK
 from coloproxy.guest.driving import Driving
 from coloproxy.guest.loss import Loss
 from coloproxy.guest.states import State
 
 E = table.Event
+WRITTEN = 64 << 20  # bytes after which a checkpoint is due: a secondary keeps them, and merges them if it takes over
+LOOK = 0.25  # seconds between looks at how many it were
 
 
 class Pace(Loss):
@@ -34,7 +39,21 @@ class Pace(Loss):
             time.monotonic(), min_interval=timing.min_interval / 1000, timeout=timing.checkpoint / 1000,
             max_interval=timing.max_interval and timing.max_interval / 1000,
         )  # fmt: skip
-        self._driving = Driving(driver, self.loop, self._ask_qemu, self._too_late)
+        self._driving = driving = Driving(driver, self.loop, self._ask_qemu, self._too_late)
+        self._written = 0
+        if self._disk:
+            self._look_at_writing(driving)
+
+    def _look_at_writing(self, driving: Driving) -> None:
+        def told(answer: Sequence[Mapping[str, Any]] | None, _why: str | None) -> None:
+            written = sum(each["stats"]["wr_bytes"] for each in answer or () if each.get("node-name") == DISK)
+            if written - self._written > WRITTEN and driving is self._driving:
+                self._written = written
+                self._want("disk written")
+            self.loop.after(LOOK, lambda: self._look_at_writing(driving))
+
+        if driving is self._driving and self._colo is not None:
+            self._colo.monitor.execute("query-blockstats", None, told)
 
     def _ask_qemu(self) -> None:
         if self._colo is not None:

@@ -1,6 +1,7 @@
 """The agent of a primary: its guest is started, speaks, and is copied."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coloproxy.compare.events import CopyProgress
@@ -13,13 +14,20 @@ from coloproxy.guest.states import State
 E = table.Event
 REANNOUNCE = (0.0, 0.05, 0.2, 1.0)  # seconds at which the network is told where the guest is
 LOOK = 0.1  # seconds between looks at how far a copy is
+NOT_WHOLE = (
+    "the disk of {host} is not whole: QEMU ended while what its guest had written as a secondary was merged into it;"
+    " put another image in its place, then end the agent and remove {state}."
+)
 
 
 class Primary(Pace):
     """From the start of a guest to its protection."""
 
     def _start(self) -> None:
-        self._ask_lease(lease.take(self.host), self._granted_start)
+        if self._merging:
+            self.fire(E.REFUSED, NOT_WHOLE.format(host=self.host, state=self.place / "state.json"))
+        else:
+            self._ask_lease(lease.take(self.host, bool(self._disk)), self._granted_start)
 
     def _granted_start(self) -> None:
         if self.state is State.STARTING:
@@ -59,12 +67,21 @@ class Primary(Pace):
         self._forget_pair()
         self._progress = None
         self._incarnation += 1
-        self._wire.say(messages.Receive(self.generation))
-        expected = self._incarnation
-        self.loop.after(self.file.timing.copy / 1000, lambda: self._copy_late(expected))
+        self._wire.say(messages.Receive(self.generation, self._disk))
+        self._be_patient()
+        self._copy_late(self._incarnation)
+
+    def _be_patient(self) -> None:
+        """From now on a copy of memory has its time, or that of a disk until it has come further."""
+        self._due = time.monotonic() + self.file.timing.copy / 1000
 
     def _copy_late(self, incarnation: int) -> None:
-        if self.state is State.COPYING and incarnation == self._incarnation:
+        if self.state is not State.COPYING or incarnation != self._incarnation:
+            return
+        left = self._due - time.monotonic()
+        if left > 0:
+            self.loop.after(left, lambda: self._copy_late(incarnation))
+        else:
             self._copy_failed(f"the copy took longer than {self.file.timing.copy} ms")
 
     def _ready_to_receive(self, message: messages.Ready) -> None:
@@ -73,23 +90,42 @@ class Primary(Pace):
         if message.text:
             self._copy_failed(f"{self.other}: {message.text}")
             return
-        self._wire.say(messages.Numbers(numbers.taken(self.path.rewriter)))
-        self._open_channel(self.other, listen=False)
+        self._colo.mirror.copy(self._disk_copied)
         self._look_at_copy()
 
+    def _disk_copied(self) -> None:
+        if self.state is State.COPYING:
+            self._be_patient()
+            self._wire.say(messages.Numbers(numbers.taken(self.path.rewriter)))
+            self._open_channel(self.other, listen=False)
+
     def _look_at_copy(self) -> None:
-        if self.state is State.COPYING and self._driving is None and self._monitor is not None:
-            self._monitor.execute("query-migrate", None, self._copy_stands)
+        if self.state is not State.COPYING or self._driving is not None or self._colo is None:
+            return
+        if self._colo.mirror.copying:
+            self._colo.monitor.execute("query-block-jobs", None, self._disk_stands)
+        else:
+            self._colo.monitor.execute("query-migrate", None, self._copy_stands)
+
+    def _disk_stands(self, answer: Sequence[Mapping[str, Any]] | None, _why: str | None) -> None:
+        for job in answer or ():
+            if self._progress is None or job["offset"] != self._progress.transferred:
+                self._be_patient()
+            self._tell_progress("disk", job["offset"], job["len"] - job["offset"], job["len"])
+        self.loop.after(LOOK, self._look_at_copy)
 
     def _copy_stands(self, answer: Mapping[str, Any] | None, _why: str | None) -> None:
-        ram = (answer or {}).get("ram")
-        if ram and self.state is State.COPYING:
+        if ram := (answer or {}).get("ram"):
+            self._tell_progress("memory", ram["transferred"], ram["remaining"], ram["total"])
+        self.loop.after(LOOK, self._look_at_copy)
+
+    def _tell_progress(self, what: str, transferred: int, remaining: int, total: int) -> None:
+        if self.state is State.COPYING:
             self._progress = CopyProgress(
-                time=self.clock.now(), guest=self.file.name, transferred=ram["transferred"],
-                remaining=ram["remaining"], total=ram["total"],
+                time=self.clock.now(), guest=self.file.name, what=what, transferred=transferred, remaining=remaining,
+                total=total,
             )  # fmt: skip
             self._report(self._progress)
-        self.loop.after(LOOK, self._look_at_copy)
 
     def _pair(self) -> None:
         self._ask_lease(lease.pair(self.host, self.other, self.generation), lambda: self.fire(E.GRANTED))

@@ -109,20 +109,20 @@ def memory(guest: Guest, accelerator: str) -> str:
 
 
 def command(
-    guest: Guest, qemu: Qemu, place: Path, incoming: str | None, secrets: Sequence[str] = ()
+    guest: Guest, qemu: Qemu, place: Path, incoming: str | None, more: Sequence[str] = ()
 ) -> list[str]:  # fmt: skip
     """QEMU's command line. place: a folder for its sockets and its console; incoming: where its memory comes from;
-    secrets: arguments for its keys."""
-    boot = ["-drive", f"file={guest.disk},if=virtio,format=raw,readonly=on"] if guest.disk else []
+    more: arguments for its disk and its keys."""
+    boot = []
     if guest.kernel:
-        boot += ["-kernel", guest.kernel, *(["-initrd", guest.initrd] if guest.initrd else []), "-append", guest.append]
+        boot = ["-kernel", guest.kernel, *(["-initrd", guest.initrd] if guest.initrd else []), "-append", guest.append]
     return [
         qemu.binary, "-machine", "pc", "-accel", qemu.accelerator,
         "-cpu", "host" if qemu.accelerator == "kvm" else "qemu64", "-smp", str(guest.cpus),
         "-m", memory(guest, qemu.accelerator), "-nodefaults", "-display", "none", *boot,
         "-serial", f"file:{place / 'console.log'}", "-qmp", f"unix:{place / 'qmp'},server=on,wait=off",
         *network(guest, qemu, place),
-        *secrets, *guest.extra, *(["-incoming", incoming] if incoming else []),
+        *more, *guest.extra, *(["-incoming", incoming] if incoming else []),
     ]  # fmt: skip
 
 

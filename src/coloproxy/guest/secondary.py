@@ -14,13 +14,19 @@ class Secondary(Leasing):
     def _receive(self) -> None:
         self._forget_pair()
         self._inherited = None
+        self._merging = False  # what was to become whole is overwritten
         self.path.secondary()
         self._plug_in(False)
         self._launch("defer", self._ready)
 
     def _ready(self) -> None:
-        self._open_channel(self.host, listen=True)
-        self._wire.say(messages.Ready())
+        if self._colo is not None:
+            self._colo.mirror.offer(self._offered)
+
+    def _offered(self) -> None:
+        if self.state is State.RECEIVING:
+            self._open_channel(self.host, listen=True)
+            self._wire.say(messages.Ready())
 
     def _secondary_stopped(self) -> None:
         if self._colo is None or self._colo.left or self.state not in table.SECONDARY - {State.FAILING_OVER}:

@@ -27,12 +27,12 @@ LOOKS: dict[State, Look] = {
     State.STARTING: Look("open", "Starting", "The guest is being started."),
     State.ALONE: Look("alone", "Not protected", "The guest runs here alone; what it says leaves uncompared."),
     State.SILENCED: Look("open", "Silenced", "The lease could not be renewed: what the guest says does not leave."),
-    State.COPYING: Look("alone", "Being copied", "Not protected yet: the guest's memory goes to {other}."),
+    State.COPYING: Look("alone", "Being copied", "Not protected yet: the guest is copied to {other}."),
     State.PAIRING: Look("alone", "Being paired", "The copy on {other} is in step; the lease does not name it yet."),
     State.PROTECTED: Look("protected", "Protected", "The guest runs here; its copy on {other} is in step."),
     State.CHECKPOINTING: Look("protected", "Protected", "The guest runs here; its copy on {other} is in step."),
     State.DECIDING: Look("waiting", "Deciding", "{other} is lost: the lease is asked who may go on."),
-    State.RECEIVING: Look("waiting", "Being copied", "Not protected yet: the guest's memory comes from {other}."),
+    State.RECEIVING: Look("waiting", "Being copied", "Not protected yet: the guest is copied from {other}."),
     State.STANDBY: Look("protected", "Protected", "The guest runs on {other}; its copy here is in step."),
     State.LOADING: Look("protected", "Protected", "The guest runs on {other}; its copy here is in step."),
     State.TAKING_OVER: Look("waiting", "Deciding", "{other} is lost: the lease is asked who may go on."),
@@ -93,4 +93,4 @@ def progress(told: Mapping[str, Any]) -> str:
     copy = told["copy"]
     if told["state"] is not State.COPYING or copy is None or not copy["total"]:
         return ""
-    return f" {100 * (1 - copy['remaining'] / copy['total']):.0f} % has arrived."
+    return f" {100 * (1 - copy['remaining'] / copy['total']):.0f} % of the {copy['what']} has arrived."
