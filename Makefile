@@ -62,6 +62,7 @@ soak: $(BIN)/.test
 	$(BIN)/python bench/guest.py rounds kill cut --rounds 20 --kills 50 --cuts 200 --seed $(SEED)
 	$(BIN)/python bench/guest.py rounds kill --rounds 20 --kills 20 --network vhost-user --seed $(SEED)
 	$(BIN)/python bench/guest.py faults --seed $(SEED) --seeds 3
+	$(BIN)/python bench/guest.py faults --seed $(SEED) --disk 16
 
 docs: $(BIN)/.lint
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -19,6 +19,7 @@ from support.download import download as downloaded
 from support.faults import Ranges, matrix
 from support.filters import Filters, beside
 from support.pair import PROTECTED, Pair, running, talking
+from support.writer import MIB
 
 
 def protect(pair: Pair, _arguments: argparse.Namespace) -> None:
@@ -163,7 +164,7 @@ def faults(arguments: argparse.Namespace) -> None:
         random.Random(seed).shuffle(cells)
         came: Counter[str] = Counter()
         with tempfile.TemporaryDirectory(prefix="coloproxy-faults-") as folder:
-            ranges = Ranges(Path(folder), seed)
+            ranges = Ranges(Path(folder), seed, arguments.disk)
             try:
                 for cell in cells:
                     came[ranges.suffer(cell)] += 1
@@ -224,6 +225,7 @@ def main() -> None:
     parser.add_argument("--network", choices=["stream", "vhost-user"], default="stream", help="of the guest")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=1, help="of the faults")
+    parser.add_argument("--disk", type=int, default=0, metavar="MIB", help="the guest has one, which it writes to")
     parser.add_argument("--keys", action="store_true", help="all between the hosts under TLS")
     arguments = parser.parse_args()
     unknown = set(arguments.parts) - {*PARTS, FAULTS}
@@ -237,7 +239,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="coloproxy-guest-") as folder:
         make_keys(Path(folder, "keys"), ["a", "b"])
         keys = f'keys = "{folder}/keys"' if arguments.keys else ""
-        with running(Path(folder), extra=keys, misses=5, network=arguments.network) as pair:
+        with running(Path(folder), extra=keys, misses=5, network=arguments.network, disk=arguments.disk * MIB) as pair:
             for part in arguments.parts:
                 PARTS[part](pair, arguments)
 

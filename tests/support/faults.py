@@ -24,7 +24,8 @@ from coloproxy.errors import ColoproxyError
 from coloproxy.guest import here
 from coloproxy.guest.tls import make_keys
 from support.etcd import MEMBERS, Cluster
-from support.pair import PROTECTED, Flood, Pair, Talk, running
+from support.pair import PROTECTED, Client, Flood, Pair, Talk, running
+from support.writer import MIB, Writer
 
 TIMING = {"misses": 10, "monitor": 1000, "lease": 2000}
 LONG = 2.5  # seconds: longer than a lease lasts, and than QEMU may say nothing
@@ -104,16 +105,23 @@ def quick() -> list[Fault]:
 
 
 class Range:
-    """A pair on which faults are tried, with clients that must not notice more than a pause. `chance`: when exactly."""
+    """A pair on which faults are tried, with clients that must not notice more than a pause. `chance`: when exactly;
+    disk: mebibytes of one that is written."""
 
-    def __init__(self, pair: Pair, cluster: Cluster, seed: int) -> None:
+    def __init__(self, pair: Pair, cluster: Cluster, seed: int, disk: int = 0) -> None:
         self.pair, self.cluster = pair, cluster
         self.chance = random.Random(seed)
+        self._disk = disk
+        self.writer: Writer | None = None
         self._meet()
 
     def _meet(self) -> None:
         self.talk, self.flood = Talk(self.pair), Flood(self.pair)
-        self.clients = self.talk, self.flood
+        self.clients: list[Client] = [self.talk, self.flood]
+        if self._disk:
+            self.writer = Writer(self.pair, self._disk, self.writer)
+            self.writer.look_at_all()
+            self.clients.append(self.writer)
         for client in self.clients:
             client.start()
             client.goes_on(self.pair)
@@ -145,7 +153,8 @@ class Range:
             elif state == "copying":
                 self.pair.ask(primary, "protect")
                 self.pair.wait(lambda: self.pair.quietly(other) == "receiving" and self.pair.ask(other)["pid"])
-            time.sleep(self.chance.random() * (COPY if state == "copying" else 0.05))
+            copy = COPY * (2 if self._disk else 1)
+            time.sleep(self.chance.random() * (copy if state == "copying" else 0.05))
             yield primary, other
 
     @contextmanager
@@ -193,6 +202,8 @@ class Range:
             self._anew(primary, other)
             return outcome
         self.talk.goes_on(pair, 20, 30)
+        if self.writer is not None:
+            self.writer.goes_on(pair, 1, 30)
         if fault.state in ("loaded", "checkpointing"):
             self.flood.goes_on(pair, 0, 30)
         assert self.talk.gap < GAP, f"{fault}: nothing for {self.talk.gap:.1f} s\n{pair.story()}"
@@ -233,10 +244,10 @@ class Range:
         return "stays" if having == [primary] else "moves"
 
     def _anew(self, primary: str, other: str) -> None:
-        """Start the guest again, with new clients: the connections are gone with it."""
+        """Start the guest again, with new clients: the connections are gone with it, and what it has not written."""
         for client in self.clients:
             client.give_up()
-        self.pair.boot(self.chance.choice([primary, other]))
+        self.pair.boot(primary if self._disk else self.chance.choice([primary, other]))
         self._meet()
 
     @contextmanager
@@ -329,10 +340,10 @@ def shut_down(pid: int, port: int) -> None:
 
 class Ranges:
     """One pair, until a fault has broken what it should not: then another. The lease is in etcd; the hosts know each
-    other by IPv6, and by their keys."""
+    other by IPv6, and by their keys. disk: mebibytes of one that is written."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self._folder, self._seed = folder, seed
+    def __init__(self, folder: Path, seed: int, disk: int = 0) -> None:
+        self._folder, self._seed, self._disk = folder, seed, disk
         make_keys(folder / "keys", ["a", "b"])
         self._cluster = Cluster(folder)
         self._open = ExitStack()
@@ -356,8 +367,9 @@ class Ranges:
         folder = self._folder / f"pair{self._count}"
         folder.mkdir()
         keys = f'keys = "{self._folder}/keys"'
-        pair = self._open.enter_context(running(folder, lease=self._lease, extra=keys, wide=True, timing=TIMING))
-        return Range(pair, self._cluster, self._seed)
+        pair = self._open.enter_context(running(
+            folder, lease=self._lease, extra=keys, wide=True, timing=TIMING, disk=self._disk * MIB))  # fmt: skip
+        return Range(pair, self._cluster, self._seed, self._disk)
 
     def _lease(self, at: str) -> str:
         return self._cluster.at_each([f"{at}{number}" for number in range(1, MEMBERS + 1)])
