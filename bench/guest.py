@@ -53,6 +53,22 @@ def checkpoint(pair: Pair, _arguments: argparse.Namespace) -> None:
     say("checkpoint", f"{ms([each['took'] for each in made])}, paused {ms([each['paused'] for each in made])}")
 
 
+def stall(pair: Pair, arguments: argparse.Namespace) -> None:
+    """Echoes while a checkpoint is made every 50 ms: what is lost around one, TCP sends again after 200 ms."""
+    pair.secured()
+    primary = pair.primary()
+    with talking(pair) as talk:
+        time.sleep(1)
+        seen, before = len(talk.times), pair.ask(primary)["checkpoints"]
+        end = time.monotonic() + arguments.seconds
+        while time.monotonic() < end:
+            pair.ask(primary, "checkpoint")
+            time.sleep(0.05)
+        times, made = talk.times[seen:], pair.ask(primary)["checkpoints"] - before
+    late = sum(each > RETRANSMISSION for each in times)
+    say("stall", f"{made} checkpoints, {len(times)} echoes, {ms(times)}; {late} took longer than {RETRANSMISSION} s")
+
+
 def echo(pair: Pair, _arguments: argparse.Namespace) -> None:
     """The median round trip, unprotected and protected, in turn."""
     figures: dict[str, list[float]] = {"alone": [], "protected": []}
@@ -206,11 +222,12 @@ def say(what: str, text: str) -> None:
 
 
 PARTS: dict[str, Callable[[Pair, argparse.Namespace], None]] = {
-    "protect": protect, "checkpoint": checkpoint, "echo": echo, "download": download, "peer": peer, "idle": idle,
-    "kill": kill, "cut": cut, "rounds": rounds,
+    "protect": protect, "checkpoint": checkpoint, "stall": stall, "echo": echo, "download": download,
+    "peer": peer, "idle": idle, "kill": kill, "cut": cut, "rounds": rounds,
 }  # fmt: skip
 
 FAULTS = "faults"
+RETRANSMISSION = 0.15  # seconds: TCP waits for 200 ms at the least, counted from when it sent
 
 
 def main() -> None:

@@ -45,6 +45,7 @@ def test_answers_that_differ_are_healed_by_a_checkpoint(filters: Filters) -> Non
 
 
 def test_the_driver_ends_with_the_pair(filters: Filters) -> None:
+    until(filters.checkpoints)  # it has met both: it waits for a QEMU that it has not
     secondary = filters.qemus["secondary"]
     secondary.send_signal(signal.SIGKILL)
     assert filters.drive.wait(20) == 2

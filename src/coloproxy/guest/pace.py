@@ -17,6 +17,7 @@ from coloproxy.guest.states import State
 E = table.Event
 WRITTEN = 64 << 20  # bytes after which a checkpoint is due: a secondary keeps them, and merges them if it takes over
 LOOK = 0.25  # seconds between looks at how many it were
+BEGUN = 0.05  # seconds in which a checkpoint that is asked for begins, or clients wait no longer
 
 
 class Pace(Loss):
@@ -57,7 +58,22 @@ class Pace(Loss):
 
     def _ask_qemu(self) -> None:
         if self._colo is not None:
+            self._shut_door()
             self._colo.checkpoint()
+
+    def _shut_door(self) -> None:
+        """Clients wait from now on: what only the copy has heard when the primary stops, it loses, and that is noticed
+        late, by a client's retransmission."""
+        self.path.door.close_up()
+        before = self._checkpoints
+
+        def look() -> None:
+            driving = self._driving
+            under_way = driving is not None and driving.driver.under_way
+            if self._checkpoints == before and not under_way:
+                self.path.door.open_up(self.clock.now())
+
+        self.loop.after(BEGUN, look)
 
     def _too_late(self) -> None:
         self._lose(f"a checkpoint took longer than {self.file.timing.checkpoint} ms")
@@ -100,6 +116,7 @@ class Pace(Loss):
             paused=made.paused,
         )  # fmt: skip
         self._report(self._last_checkpoint)
+        self.path.door.open_up(self.clock.now())
         if self.state is State.COPYING:
             self.fire(E.COPIED)
         elif self.state is State.CHECKPOINTING:

@@ -1,7 +1,7 @@
 """The way of frames through an agent, for each role; all of it is made once, and only its junctions are turned.
 
-    network - strip - inward -alone-------------. rewriter.client - guest
-                         '-paired- mirror ------' '- wire                      alone and primary
+    network - strip - inward -alone--------------------. rewriter.client - guest
+                         '-paired- door - mirror ------' '- wire               alone and primary
     wire - fork -secondary- gate - rewriter.client - guest                     secondary
               '-primary- compare.secondary
     guest - rewriter.secondary - listener - hold - outward -alone---- mouth - network
@@ -37,7 +37,7 @@ from coloproxy.topology.wires import Shape, parse_wires
 WIRES = (
     "network -> strip -> inward",
     "inward.alone -> rewriter.client -> guest",
-    "inward.paired -> mirror -> rewriter.client",
+    "inward.paired -> door -> mirror -> rewriter.client",
     "mirror.copy -> peer",
     "peer -> fork",
     "fork.primary -> compare.secondary",
@@ -73,12 +73,12 @@ class Path:
         self._inward = Junction("inward", ("alone", "paired"))
         self._fork = Junction("fork", ("primary", "secondary"))
         self._outward = Junction("outward", ("alone", "primary", "secondary"))
-        self.gate, self.hold = Gate("gate"), Gate("hold")
+        self.door, self.gate, self.hold = Gate("door"), Gate("gate"), Gate("hold")
         self.mouth = Mouth("mouth")
         self.listener = Listener("listener", bytes.fromhex(file.guest.mac.replace(":", "")))
         elements: list[Element] = [
             Strip("strip"), Mirror("mirror"), self._compare, self._rewriting, self._inward, self._fork, self._outward,
-            self.gate, self.hold, self.mouth, self.listener,
+            self.door, self.gate, self.hold, self.mouth, self.listener,
         ]  # fmt: skip
         self.pieces = wired({"guest": self.guest, "network": self.network, "peer": wire}, elements)
 
@@ -99,7 +99,7 @@ class Path:
         self._inward.way = self._fork.way = self._outward.way = None
         self.mouth.shut()
         self.mouth.patient = False
-        for gate in (self.gate, self.hold):
+        for gate in (self.door, self.gate, self.hold):
             gate.forget()
             gate.open_up(self._clock.now())
 
@@ -114,6 +114,7 @@ class Path:
         self._inward.way = "alone"
         self.gate.forget()
         self.gate.open_up(now)
+        self.door.open_up(now)
         if self._outward.way != "primary":
             self._outward.way = "alone"
             self.hold.open_up(now)
