@@ -1,6 +1,7 @@
 """Real guests that write to their disk: whatever is done to a host, all that was acknowledged is there."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,12 @@ from coloproxy.guest import client
 from support.pair import Pair, running
 from support.writer import MIB, Disk, Writer, writing
 
-pytestmark = [pytest.mark.qemu, pytest.mark.root, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.qemu, pytest.mark.root, pytest.mark.timeout(180),
+    pytest.mark.skipif(
+        shutil.which("qemu-img") is None and not os.environ.get("COLOPROXY_CI"), reason="qemu-img is not installed"
+    ),
+]  # fmt: skip
 
 SIZE = 48  # mebibytes
 SMALL = 8
