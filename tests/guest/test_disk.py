@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from coloproxy.guest import client
+from coloproxy.guest.image import READY
 from support.pair import Pair, running
 from support.writer import MIB, Disk, Writer, writing
 
@@ -25,6 +26,11 @@ pytestmark = [
 
 SIZE = 48  # mebibytes
 SMALL = 8
+# A boot sector (Intel SDM; BIOS calls 13h): it writes itself to the next sector, says so on the serial line, and waits.
+#   xor ax,ax; mov ds,ax; mov es,ax; mov ax,0301h; mov bx,7C00h; mov cx,2; mov dx,80h; int 13h
+#   mov si,7C25h; mov dx,3F8h; next: lodsb; test al,al; jz wait; out dx,al; jmp next; wait: hlt; jmp wait
+BOOTS = bytes.fromhex("31C0 8ED8 8EC0 B80103 BB007C B90200 BA8000 CD13 BE257C BAF803 AC 84C0 7403 EE EBF8 F4 EBFD")
+BOOTS = (BOOTS + READY.encode()).ljust(510, b"\0") + b"\x55\xaa"
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +105,15 @@ def test_much_that_is_written_makes_checkpoints(pair: Pair, writer: Writer) -> N
     for number in range(1, 9):
         writer.filled[number] = 1
     writer.awake(True)
+
+
+def test_a_guest_may_boot_from_it(tmp_path: Path) -> None:
+    with running(tmp_path, disk=SMALL * MIB, boots=BOOTS) as pair:
+        primary, secondary = pair.secured()
+        for host in (primary, secondary):
+            assert image(pair, host).read_bytes()[:1024] == 2 * BOOTS
+        pair.ask(primary, "failover")
+        pair.wait_state(secondary, "alone")
 
 
 def refused(pair: Pair, *words: str) -> str:

@@ -30,12 +30,12 @@ WILLING = {"waiting", "failed"}  # states of an agent that may become a secondar
 class Pair:
     """Two hosts on this machine. `number` tells pairs apart that are there at once; wide: the hosts know each other by
     IPv6; misses: signs of life, more than by default, for machines that do much else at once; timing: more of it; host:
-    what else is said of each host; disk: bytes of one that is written."""
+    what else is said of each host; disk: bytes of one that is written; boots: how that begins, in place of a kernel."""
 
     def __init__(
         self, folder: Path, number: int = 1, lease: str | None = None, extra: str = "", misses: int = 20,
         network: str = "stream", wide: bool = False, timing: Mapping[str, int] | None = None,
-        host: str = "", disk: int = 0,
+        host: str = "", disk: int = 0, boots: bytes = b"",
     ) -> None:  # fmt: skip
         self.name = f"cptest{number}"
         self.address, self.address6 = f"10.177.{number}.1", f"fd00:177:{number:x}::1"
@@ -45,8 +45,14 @@ class Pair:
         images = dict.fromkeys("ab", "")
         for name in images if disk else ():
             with (folder / f"{name}.img").open("wb") as image_file:
+                image_file.write(boots if name == "a" else b"")
                 image_file.truncate(disk)
             images[name] = f'disk = "{folder}/{name}.img"'
+        kernel = f"""
+kernel = "{made.kernel}"
+initrd = "{made.initrd}"
+append = "console=ttyS0 quiet panic=1"
+"""
         self.path = folder / "guest.toml"
         self.path.write_text(
             f"""
@@ -55,9 +61,7 @@ lease = "{lease or f"file:{folder}/lease"}"
 folder = "{folder}"
 {extra}
 [guest]
-kernel = "{made.kernel}"
-initrd = "{made.initrd}"
-append = "console=ttyS0 quiet panic=1"
+{"" if boots else kernel}
 memory = "160M"
 mac = "52:54:00:01:77:{number:02x}"
 accelerator = "tcg"
