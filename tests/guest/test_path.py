@@ -1,5 +1,6 @@
 """Which way frames go through an agent, without QEMU: what leaves its ports is caught."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path as Folder
 
@@ -91,6 +92,25 @@ def test_behind_the_door_clients_wait_and_both_hear_them_then(bench: Bench) -> N
     bench.path.door.open_up(bench.clock.now())
     both = [b"one ", b"two ", b"then"]
     assert bench.heard() == (both, both)
+
+
+def test_what_came_just_before_the_guest_stood_still_for_the_end_of_a_copy_is_said_again(bench: Bench) -> None:
+    bench.path.door.remembering = True
+    bench.client(b"long")
+    time.sleep(0.02)
+    since = bench.clock.now()
+    bench.client(b"just", b"now ")
+    bench.path.door.close_behind(since)
+    bench.client(b"then")
+    assert bench.heard() == ([b"long", b"just", b"now "], [])
+    bench.path.copied()
+    bench.path.door.open_up(bench.clock.now())
+    again = [b"just", b"now ", b"then"]
+    assert bench.heard() == (again, again)
+    bench.client(b"more")
+    bench.path.door.close_behind(since)
+    bench.path.door.open_up(bench.clock.now())
+    assert bench.heard() == ([b"more"], [b"more"]), "in step nothing is said twice"
 
 
 def test_who_goes_on_alone_hears_what_waits_at_the_door(bench: Bench) -> None:

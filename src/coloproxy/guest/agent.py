@@ -174,6 +174,8 @@ class Agent(Primary, Secondary):
                 numbers.given(self._inherited, message.connections)
             case messages.Paired():
                 self.generation, self._paired = message.generation, True
+            case messages.Running():
+                self._copy_runs()
             case messages.Stopped():
                 pass  # what is in front of it has been taken
             case messages.Loaded():

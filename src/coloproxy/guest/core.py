@@ -251,6 +251,7 @@ class Core(abc.ABC):
     def _forget_pair(self) -> None:
         """What is known of a pair that is no more, or not yet."""
         self._stop_driving()
+        self._running = False  # the secondary's guest runs
         self._loaded = False  # the secondary is a copy again, and our QEMU has not yet said that it stopped
         self._stopped = False  # the secondary's guest stands still for a checkpoint
         self._paired = False

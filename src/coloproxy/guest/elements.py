@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import deque
 from collections.abc import Mapping
 
 from coloproxy.compare.comparator import Batch, Output
@@ -12,6 +13,7 @@ from coloproxy.topology.wires import IN, OUT, Shape
 HELD = 8192  # frames that wait at a gate; what is more is lost
 IPV4, ARP, IPV6 = b"\x08\x00", b"\x08\x06", b"\x86\xdd"
 ADDRESSES = 64  # of a guest, remembered
+REMEMBERED = 64  # frames that went through a door
 
 
 class Junction(Element):
@@ -85,6 +87,31 @@ class Gate(Element):
 
     def counters(self) -> dict[str, int]:
         return {"held": len(self._held), "dropped": self._dropped}
+
+
+class Door(Gate):
+    """A gate that a guest's frames go through. QEMU loses what it has read and not yet given to a guest that it stops:
+    remembering, what went through last can be kept again, to be heard twice rather than never."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.remembering = False
+        self._last: deque[tuple[float, bytes, int]] = deque(maxlen=REMEMBERED)
+
+    def _take(self, batch: Batch, now: float) -> None:
+        if self.remembering and self._open:
+            for start, end, vnet_len in frames_of(batch):
+                self._last.append((now, bytes(memoryview(batch.buf)[start:end]), vnet_len))
+        super()._take(batch, now)
+
+    def close_behind(self, since: float) -> None:
+        """Keep what comes from now on, and in front of it what went through since a time."""
+        self.close_up()
+        again: list[Output] = [
+            (frame, 0, len(frame), vnet_len, None) for when, frame, vnet_len in self._last if when >= since
+        ]
+        self._last.clear()
+        self._held[:0] = again
 
 
 class Mouth(Element):

@@ -54,6 +54,10 @@ class Paired(Message, frozen=True, tag="paired"):
     generation: int
 
 
+class Running(Message, frozen=True, tag="running"):
+    """The copy runs, and hears what clients say."""
+
+
 class Stopped(Message, frozen=True, tag="stopped"):
     """The secondary's guest has stopped for a checkpoint; all it had said is in front of this."""
 
@@ -72,7 +76,7 @@ class Parted(Message, frozen=True, tag="parted"):
     text: str
 
 
-Any = Hello | Beat | Heard | Receive | Ready | Numbers | Paired | Stopped | Loaded | Yielded | Parted
+Any = Hello | Beat | Heard | Receive | Ready | Numbers | Running | Paired | Stopped | Loaded | Yielded | Parted
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Any).decode

@@ -17,6 +17,7 @@ from coloproxy.guest.states import State
 E = table.Event
 WRITTEN = 64 << 20  # bytes after which a checkpoint is due: a secondary keeps them, and merges them if it takes over
 LOOK = 0.25  # seconds between looks at how many it were
+JUST = 0.01  # seconds before QEMU says that it has stopped, in which frames may have come too late for its guest
 BEGUN = 0.05  # seconds in which a checkpoint that is asked for begins, or clients wait no longer
 
 
@@ -79,6 +80,7 @@ class Pace(Loss):
         self._lose(f"a checkpoint took longer than {self.file.timing.checkpoint} ms")
 
     def _primary_stopped(self) -> None:
+        self.path.door.close_behind(self.clock.now() - JUST)
         if self._driving is None or self.state in (State.DECIDING, State.ALONE):
             return
         self.path.last_words()
@@ -106,6 +108,7 @@ class Pace(Loss):
         self.path.primary_barrier()
 
     def _primary_resumed(self) -> None:
+        self.path.door.open_up(self.clock.now())
         driving = self._driving
         if driving is None or not driving.driver.under_way or self.state in (State.DECIDING, State.ALONE):
             return
@@ -116,7 +119,6 @@ class Pace(Loss):
             paused=made.paused,
         )  # fmt: skip
         self._report(self._last_checkpoint)
-        self.path.door.open_up(self.clock.now())
         if self.state is State.COPYING:
             self.fire(E.COPIED)
         elif self.state is State.CHECKPOINTING:

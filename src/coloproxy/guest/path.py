@@ -1,7 +1,7 @@
 """The way of frames through an agent, for each role; all of it is made once, and only its junctions are turned.
 
-    network - strip - inward -alone--------------------. rewriter.client - guest
-                         '-paired- door - mirror ------' '- wire               alone and primary
+    network - strip - door - inward -alone-------------. rewriter.client - guest
+                                '-paired- mirror ------' '- wire               alone and primary
     wire - fork -secondary- gate - rewriter.client - guest                     secondary
               '-primary- compare.secondary
     guest - rewriter.secondary - listener - hold - outward -alone---- mouth - network
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from coloproxy.compare.comparator import Comparator
 from coloproxy.compare.events import Event
 from coloproxy.guest.config import File
-from coloproxy.guest.elements import Gate, Junction, Listener, Mouth
+from coloproxy.guest.elements import Door, Gate, Junction, Listener, Mouth
 from coloproxy.guest.socket import GuestCard, GuestPort
 from coloproxy.guest.wire import Wire
 from coloproxy.link.address import Address
@@ -35,9 +35,9 @@ from coloproxy.topology.rewriting import Rewriting, Strip
 from coloproxy.topology.wires import Shape, parse_wires
 
 WIRES = (
-    "network -> strip -> inward",
+    "network -> strip -> door -> inward",
     "inward.alone -> rewriter.client -> guest",
-    "inward.paired -> door -> mirror -> rewriter.client",
+    "inward.paired -> mirror -> rewriter.client",
     "mirror.copy -> peer",
     "peer -> fork",
     "fork.primary -> compare.secondary",
@@ -73,7 +73,7 @@ class Path:
         self._inward = Junction("inward", ("alone", "paired"))
         self._fork = Junction("fork", ("primary", "secondary"))
         self._outward = Junction("outward", ("alone", "primary", "secondary"))
-        self.door, self.gate, self.hold = Gate("door"), Gate("gate"), Gate("hold")
+        self.door, self.gate, self.hold = Door("door"), Gate("gate"), Gate("hold")
         self.mouth = Mouth("mouth")
         self.listener = Listener("listener", bytes.fromhex(file.guest.mac.replace(":", "")))
         elements: list[Element] = [
@@ -99,6 +99,7 @@ class Path:
         self._inward.way = self._fork.way = self._outward.way = None
         self.mouth.shut()
         self.mouth.patient = False
+        self.door.remembering = False
         for gate in (self.door, self.gate, self.hold):
             gate.forget()
             gate.open_up(self._clock.now())
@@ -114,6 +115,7 @@ class Path:
         self._inward.way = "alone"
         self.gate.forget()
         self.gate.open_up(now)
+        self.door.remembering = False
         self.door.open_up(now)
         if self._outward.way != "primary":
             self._outward.way = "alone"
@@ -127,6 +129,7 @@ class Path:
     def copied(self) -> None:
         """A copy of the guest begins to run: it is sent what clients say; what it says is not yet compared."""
         self.comparator.primary_alone(self._clock.now())
+        self.door.remembering = False
         self._outward.way = self._fork.way = "primary"
         self._inward.way = "paired"
 

@@ -67,6 +67,7 @@ class Primary(Pace):
         self._forget_pair()
         self._progress = None
         self._incarnation += 1
+        self.path.door.remembering = True
         self._wire.say(messages.Receive(self.generation, self._disk))
         self._be_patient()
         self._copy_late(self._incarnation)
@@ -127,6 +128,15 @@ class Primary(Pace):
             )  # fmt: skip
             self._report(self._progress)
 
+    def _copy_runs(self) -> None:
+        self._running = True
+        self._ask_first()
+
+    def _ask_first(self) -> None:
+        """Once the copy runs: until then QEMU makes no checkpoint, and clients would wait for one."""
+        if self._running and self.state is State.COPYING:
+            self._want("first")
+
     def _pair(self) -> None:
         self._ask_lease(lease.pair(self.host, self.other, self.generation), lambda: self.fire(E.GRANTED))
 
@@ -155,7 +165,7 @@ class Primary(Pace):
             self._colo.active = True
             self._begin_driving()
             self.path.copied()
-            self._want("first")
+            self._ask_first()
         elif status == "colo" and self.state is State.RECEIVING:
             self._colo.active = True
         elif status == "failed" and self.state in (State.COPYING, State.RECEIVING):

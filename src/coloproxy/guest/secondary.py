@@ -45,6 +45,7 @@ class Secondary(Leasing):
         if not self._stopped:  # it runs for the first time
             self._colo.active = True
             self.path.secondary_runs()
+            self._wire.say(messages.Running())
             return
         self._stopped = False
         self.path.secondary_barrier(self._inherited)
