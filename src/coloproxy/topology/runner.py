@@ -85,6 +85,7 @@ class Runner:
         end = time.monotonic() + LAST_WRITES
         while any(port.pending and port.connected for port in self.pieces.every_port) and time.monotonic() < end:
             self.loop.turn(end)
+            self._works.pass_on(self.clock.now())  # who is told of what was sent makes room for more
         for element in self._comparing:
             self._log.write(self._summary(element))
         now = self._account()
