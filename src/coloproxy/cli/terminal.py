@@ -31,7 +31,7 @@ SORTS = ("waits for", "verified", "connection")
 
 
 class Terminal(App[None]):
-    """Shows one proxy until it is left."""
+    """Shows one proxy until it is left. What the proxy tells is no markup: an address in brackets would be some."""
 
     TITLE = "coloproxy"
     ENABLE_COMMAND_PALETTE = False
@@ -78,16 +78,16 @@ class Terminal(App[None]):
                         with Vertical(classes="spark"):
                             yield Label(name, id=f"{name}-now")
                             yield Sparkline(id=name)
-                yield Static(id="news")
+                yield Static(id="news", markup=False)
             with TabPane("Connections", id="connections"):
-                yield Static(id="told")
+                yield Static(id="told", markup=False)
                 yield Input(placeholder="address, port, state", id="filter")
                 yield DataTable(id="list", cursor_type="row")
             with TabPane("Divergences", id="divergences"):
                 yield Static(id="none")
                 yield DataTable(id="found", cursor_type="row")
                 with VerticalScroll(id="detail"):
-                    yield Static(id="one")
+                    yield Static(id="one", markup=False)
         yield Footer()
 
     def on_mount(self) -> None:
@@ -191,7 +191,7 @@ class Terminal(App[None]):
             waits = duration(age_of(row)) if age_of(row) else "–"
             colour = "magenta" if row["diverged"] else "yellow" if age_of(row) else ""
             state = Text(state_of(row), colour)
-            table.add_row(name_of(row), state, waits, size(row["verified_bytes"]), *held, key=row["key"])
+            table.add_row(Text(name_of(row)), state, waits, size(row["verified_bytes"]), *held, key=row["key"])
         table.move_cursor(row=min(at, max(0, len(rows) - 1)))
         table.set_class(not rows, "empty")
         shown = f"{counted(total, 'connection')}, {len(rows):,} shown, sorted by {SORTS[self._sort]}"
@@ -210,7 +210,7 @@ class Terminal(App[None]):
         for number, told in sorted(self._found.items(), reverse=True):
             place = "–" if told["offset"] is None else f"{told['offset']:,}"
             table.add_row(
-                str(number), clock(told["wall"]), Text(told["reason"], "magenta"), told["connection"], place,
+                str(number), clock(told["wall"]), Text(told["reason"], "magenta"), Text(told["connection"]), place,
                 key=str(number),
             )  # fmt: skip
 
