@@ -26,7 +26,10 @@ STATES = {
     "alone": ("▲ One replica alone", "red"), "open": ("▲ Not protected", "red"), "idle": ("● Nothing compared", "cyan"),
     "lost": ("▲ Connection lost", "red"), "loading": ("○ Connecting", "white"),
 }  # fmt: skip
+NO_CONNECTION = "No connection yet: as soon as a replica sends something that is compared, it is here."
 NO_DIVERGENCE = "No divergence: wherever both replicas have spoken so far, both said the same."
+FORGOTTEN = "Only their number is known: what serves the page began after them, or was not told of them."
+ELSEWHERE = "Not on this host: the primary compares."
 SORTS = ("waits for", "verified", "connection")
 
 
@@ -63,6 +66,8 @@ class Terminal(App[None]):
         self._held: deque[float] = deque([0.0] * POINTS, maxlen=POINTS)
         self._listed: list[dict[str, Any]] = []
         self._found: dict[int, dict[str, Any]] = {}
+        self._drawn: dict[int, dict[str, Any]] = {}  # of them, what stands in the table
+        self._elsewhere = False  # whether another host compares
         self._news: deque[dict[str, Any]] = deque(maxlen=NEWS)
         self._seen = 0.0  # when the proxy showed itself last
         self._sort = 0
@@ -162,11 +167,12 @@ class Terminal(App[None]):
             self._state(told["state"], f"since {clock(told['since'])}. {told['why']}", told["title"])
         else:
             self._lost("The proxy is silent.")
-        panes = list(picture["panes"].values())
+        panes, guest = list(picture["panes"].values()), picture["guest"]
+        self._elsewhere = guest is not None and guest["role"] != "primary"
         if point is not None:
             self._released.append(point["released"])
             self._held.append(float(point["primary"] + point["secondary"]))
-        self.query_one("#figures", Static).update(figures(panes, point, picture["guest"]))
+        self.query_one("#figures", Static).update(figures(panes, point, guest))
         for name, values, text in (
             ("released", self._released, f"released  {size(int(self._released[-1]))}/s"),
             ("held", self._held, f"held  {size(int(self._held[-1]))}"),
@@ -175,7 +181,7 @@ class Terminal(App[None]):
             self.query_one(f"#{name}-now", Label).update(text)
         news = [f"{clock(mark['wall'])}  {said(mark)}" for mark in self._news]
         self.query_one("#news", Static).update("\n".join(news) or "Nothing has happened yet.")
-        self._divergences()
+        self._divergences(any(pane["accounting"]["divergences"] for pane in panes))
 
     # The lists
 
@@ -196,16 +202,19 @@ class Terminal(App[None]):
         table.set_class(not rows, "empty")
         shown = f"{counted(total, 'connection')}, {len(rows):,} shown, sorted by {SORTS[self._sort]}"
         if not total:
-            shown = "No connection yet: as soon as a replica sends something that is compared, it is here."
+            shown = ELSEWHERE if self._elsewhere else NO_CONNECTION
         self.query_one("#told", Static).update(shown + (f"; filter: {' '.join(self._words)}" if self._words else ""))
 
-    def _divergences(self) -> None:
+    def _divergences(self, counted: bool) -> None:
+        """counted: whether there were any, so far as the proxy knows."""
+        nothing = ELSEWHERE if self._elsewhere else FORGOTTEN if counted else NO_DIVERGENCE
         table = self.query_one("#found", DataTable)
         table.set_class(not self._found, "empty")
-        self.query_one("#none", Static).update("" if self._found else NO_DIVERGENCE)
+        self.query_one("#none", Static).update("" if self._found else nothing)
         self.query_one("#none").display = not self._found
-        if table.row_count == len(self._found):
+        if self._drawn == self._found:
             return
+        self._drawn = dict(self._found)
         table.clear()
         for number, told in sorted(self._found.items(), reverse=True):
             place = "–" if told["offset"] is None else f"{told['offset']:,}"
