@@ -45,7 +45,7 @@ def test_a_proxy_that_has_just_begun_says_what_it_waits_for(
     expect(tab.locator("h1")).to_have_text("Not protected")
     expect(tab.locator(".reasons")).to_contain_text("None so far")
     expect(tab.locator(".news")).to_contain_text("Nothing yet.")
-    expect(tab.locator(".plot-note").nth(1)).to_have_text("Nothing has left yet that was held.")
+    expect(tab.locator(".plot-note").nth(1)).to_have_text("Nothing compared has left of late.")
     fits_and_reads(tab, "overview")
     for view, said in (("connections", "No connection yet"), ("divergences", "No divergence.")):
         go(tab, view)

@@ -56,9 +56,9 @@ export function connections(main, which) {
   }
 
   function nothing(listed) {
+    if (listed.length) return [`None of ${format.counted(listed.length, "connection")} has “${filter.value}”.`];
     if (elsewhere()) return ["Not on this host.", elsewhere()];
     if (!store.connections) return store.state === "lost" ? NO_ANSWER : ["Loading …"];
-    if (listed.length) return [`None of ${format.counted(listed.length, "connection")} has “${filter.value}”.`];
     return ["No connection yet.", "As soon as a replica sends something that is compared, it is here."];
   }
 

@@ -38,9 +38,9 @@ export function divergences(main, which, params) {
     table.draw(found, current ?? "");
     table.element.hidden = !found.length;
     empty.hidden = found.length > 0;
-    if (!found.length) tell(empty, ...nothing(all));
     const panes = store.now ? Object.values(store.now.picture.panes) : [];
     const total = panes.reduce((sum, pane) => sum + Object.values(pane.accounting.divergences).reduce((a, b) => a + b, 0), 0);
+    if (!found.length) tell(empty, ...nothing(all, total));
     say(told, total > all.length ? `The last ${format.number(all.length)} of ${format.number(total)}; ${format.number(found.length)} shown.` : all.length ? `${format.counted(all.length, "divergence")}${found.length < all.length ? `, ${format.number(found.length)} shown` : ""}.` : "");
     const counts = new Map();
     for (const row of all) counts.set(row.reason, (counts.get(row.reason) ?? 0) + 1);
@@ -52,10 +52,11 @@ export function divergences(main, which, params) {
     }
   }
 
-  function nothing(all) {
+  function nothing(all, total) {
     if (!store.caughtUp) return store.state === "lost" ? NO_ANSWER : ["Loading …"];
     if (all.length) return ["None of them is like this."];
     if (elsewhere()) return ["Not on this host.", elsewhere()];
+    if (total) return ["Only their number is known.", "What serves this page began after them, or was not told of them. The overview has them by reason."];
     return ["No divergence.", "Wherever both replicas have spoken so far, both said the same. When they do not, it is here within a second: the bytes, the frames, the reason, and what to do about it."];
   }
 

@@ -31,6 +31,7 @@ let source = null;
 let query = "";
 let timer = 0;
 let watchdog = 0;
+let behind = true; // whether something happened that could not be had yet
 
 export function on(name, call) {
   if (!listeners.has(name)) listeners.set(name, new Set());
@@ -58,11 +59,13 @@ export async function ask(path, options) {
 
 // What happened before this page was opened, or while it was cut off.
 async function catchUp() {
+  behind = true;
   const [history, divergences] = await Promise.all([ask("api/history"), ask("api/divergences")]);
   store.points = history.points;
   store.marks = history.marks;
   store.divergences = new Map(divergences.map((each) => [each.number, each]));
   store.caughtUp = true;
+  behind = false;
   emit("history");
   emit("divergences");
 }
@@ -92,7 +95,7 @@ function open() {
     const other = store.hello && store.hello.started !== hello.started;
     store.hello = hello;
     emit("hello", hello);
-    if (store.state !== "live" || other) await catchUp().catch(() => {});
+    if (store.state !== "live" || other || behind) await catchUp().catch(again);
   });
   hear("picture", (now) => {
     if (!now.picture) return;

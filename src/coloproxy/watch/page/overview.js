@@ -94,7 +94,7 @@ export function overview(main) {
   const tiles = { released: tile("Released"), latency: tile("Latency"), held: tile("Held"), checkpoints: tile("Checkpoints"), divergences: tile("Divergences"), connections: tile("Connections") };
   const plots = [
     makePlot({ title: "Released to clients", series: [{ label: "bits a second", key: "released", colour: "flow", fill: true }], format: format.rate, least: 1000 / 8, span: () => span }),
-    makePlot({ title: "Latency: for how long the primary's frames are held", series: [{ label: "median", key: "median", colour: "flow" }, { label: "99 %", key: "tail", colour: "tail", dash: [5, 3] }], format: format.latency, axis: format.seconds, log: true, floor: 0.00003, none: "Nothing has left yet that was held.", span: () => span }),
+    makePlot({ title: "Latency: for how long the primary's frames are held", series: [{ label: "median", key: "median", colour: "flow" }, { label: "99 %", key: "tail", colour: "tail", dash: [5, 3] }], format: format.latency, axis: format.seconds, log: true, floor: 0.00003, none: "Nothing compared has left of late.", span: () => span }),
     makePlot({ title: "Held until the other replica says the same", series: [{ label: "primary", key: "primary", colour: "primary", fill: true }, { label: "secondary", key: "secondary", colour: "secondary", fill: true, dash: [6, 3] }], format: format.bytes, least: 100, span: () => span }),
   ];
   const choose = h("div", { class: "choices", role: "group", "aria-label": "Time shown" }, SPANS.map(([length, name]) =>
