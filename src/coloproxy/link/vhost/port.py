@@ -224,8 +224,8 @@ class VhostPort(Port):
     def finish(self) -> None:
         """Tell the guest now what happened to both rings: it begins at once, and this may be the only processor."""
         for number in (*self._uncalled,):
-            self._guarded(number, lambda ring, number=number: self._call(number, ring), None)  # type: ignore[misc]
-        self._uncalled.clear()
+            if (ring := self._device.usable(number)) is not None:
+                self._call(number, ring)
 
     # The way in
 
