@@ -589,6 +589,15 @@ def test_a_front_end_that_never_gives_its_log_is_told_of_once(bench: Bench) -> N
     assert "gives no log" in text
 
 
+def test_that_a_log_is_missing_is_said_whatever_else_was_said_of_late(bench: Bench) -> None:
+    bench.front.say(16, struct.pack("<Q", messages.REPLY_ACK))
+    bench.up(USUAL | messages.LOG_ALL, flags=1)
+    bench.rest(LOG_LATE / 2)
+    bench.front.say(8, struct.pack("<II", RECEIVE, 9), flags=NEED_REPLY)
+    bench.rest(LOG_LATE)
+    assert ["power of two" in text for text in warnings(bench)] == [True, False]
+
+
 def test_a_log_that_is_not_missing_for_long_is_not_asked_for(bench: Bench) -> None:
     bench.up(USUAL | messages.LOG_ALL, flags=1)
     bench.front.say(6, struct.pack("<QQ", LOG_SIZE, 0), [bench.memory.log_fd])

@@ -136,7 +136,7 @@ class VhostPort(Port):
 
     def _log_late(self, missed: object) -> None:
         if self._log_missed is missed and self._device.lacks_log:
-            self._warn_seldom("the front end wants written pages marked (LOG_ALL) and gives no log: rings stand still")
+            self._warn("the front end wants written pages marked (LOG_ALL) and gives no log: rings stand still")
 
     def _lost(self, reason: str) -> None:
         self._device.close()
