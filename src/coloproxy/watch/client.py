@@ -1,5 +1,6 @@
 """The page's API, from another program."""
 
+import contextlib
 import http.client
 import json
 import urllib.error
@@ -27,28 +28,33 @@ class Client:
 
     def ask(self, path: str) -> Any:
         """An answer. Raises Lost."""
-        with self._open(path) as answer:
+        with losing(), self._open(path) as answer:
             return json.load(answer)
 
     def live(self, *, connections: bool) -> Iterator[tuple[str, Any]]:
         """What the proxy tells, as it tells it: (name, data). Ends, or raises Lost, when it tells no more."""
-        with self._open("api/live?connections" if connections else "api/live") as answer:
+        with losing(), self._open("api/live?connections" if connections else "api/live") as answer:
             name = ""
-            try:
-                for line in answer:
-                    field, _, value = line.decode().rstrip("\n").partition(": ")
-                    if field == "event":
-                        name = value
-                    elif field == "data":
-                        yield name, json.loads(value)
-            except (OSError, http.client.HTTPException) as error:
-                raise Lost(str(error)) from None
+            for line in answer:
+                field, _, value = line.decode().rstrip("\n").partition(": ")
+                if field == "event":
+                    name = value
+                elif field == "data":
+                    yield name, json.loads(value)
 
     def _open(self, path: str) -> Any:
-        try:
-            return urllib.request.urlopen(f"{self.url}/{path}", timeout=PATIENCE)
-        except urllib.error.HTTPError as error:
-            raise Lost(f"it answers with status {error.code}") from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            raise Lost(getattr(reason, "strerror", None) or str(reason)) from None
+        return urllib.request.urlopen(f"{self.url}/{path}", timeout=PATIENCE)
+
+
+@contextlib.contextmanager
+def losing() -> Iterator[None]:
+    """Whatever goes wrong, before the answer or in it, means that the proxy is lost. Raises Lost."""
+    try:
+        yield
+    except urllib.error.HTTPError as error:
+        raise Lost(f"it answers with status {error.code}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise Lost("what it answers is not a proxy's") from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise Lost(getattr(reason, "strerror", None) or str(reason)) from None
