@@ -78,10 +78,11 @@ def test_who_comes_late_waits_no_longer() -> None:
     assert work.time.slept == 0
 
 
-def test_it_is_over_when_nothing_comes_any_more() -> None:
+def test_it_is_over_at_once_when_nothing_comes_any_more() -> None:
     work = Work(10 * MUCH).work(0.1, 0.0001)
+    assert work.time.slept
     work.rates = (0.0,)
-    work.work(2 * LOOK, 0.0001)
+    work.turn(0.0001)
     slept = work.time.slept
     work.work(1.0, 0.0001)
     assert work.time.slept == slept

@@ -23,13 +23,16 @@ class Gathering:
         self._came = [tally.bytes for tally in received]
         self._looked = self._turned = -math.inf
         self._pause = 0.0
+        self._total = 0
 
     def wait(self) -> None:
-        """Sleep, if that is worth it: turns are then so far apart that about a batch comes in between."""
-        now = time.monotonic()
+        """Sleep, if that is worth it: turns are then so far apart that about a batch comes in between. Not after a turn
+        that brought nothing: a guest that stands still for a checkpoint must not be waited for."""
+        now, before = time.monotonic(), self._total
+        self._total = sum([tally.bytes for tally in self._received])
         if now - self._looked >= LOOK:
             self._look(now)
-        if (rest := self._turned + self._pause - now) > 0:
+        if self._total != before and (rest := self._turned + self._pause - now) > 0:
             time.sleep(rest)
             now += rest
         self._turned = now
