@@ -39,6 +39,11 @@ def test_an_image_that_is_no_good_is_a_sentence(tmp_path: Path, contents: bytes 
         disk.prepare(file(tmp_path), "a")
 
 
+def test_an_image_that_is_gone_when_the_guest_is_started_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ColoproxyError, match=f"disk {tmp_path}/image: No such file or directory."):
+        disk.arguments(file(tmp_path), "a", standby=False)
+
+
 def test_without_qemu_img_it_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "image").write_bytes(bytes(1024))
     monkeypatch.setenv("PATH", "")

@@ -83,13 +83,17 @@ def remove_overlays(place: Path) -> None:
 
 
 def arguments(file: File, host: str, standby: bool) -> list[str]:
-    """QEMU's arguments. standby: for a secondary, whose overlays are made. Raises ColoproxyError if they cannot be."""
+    """QEMU's arguments. standby: for a secondary, whose overlays are made. Raises ColoproxyError if they cannot
+    be, or the image is gone."""
     path = file.disk(host)
     if path is None:
         return []
     if not file.guest.disk_writable:
         return ["-drive", f"file={path},if=virtio,format=raw,readonly=on"]
-    driver = "host_device" if stat.S_ISBLK(os.stat(path).st_mode) else "file"
+    try:
+        driver = "host_device" if stat.S_ISBLK(os.stat(path).st_mode) else "file"
+    except OSError as error:  # it was there when the agent was started
+        raise ColoproxyError(f"disk {path}: {error.strerror}.") from None
     nodes: list[dict[str, Any]] = [{"driver": driver, "node-name": OWN, "filename": path}]
     if standby:
         nodes += _overlays(file.place(host))
