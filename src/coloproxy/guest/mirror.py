@@ -94,8 +94,8 @@ class Written(Mirror):
             "blockdev-mirror", job, lambda: None)))  # fmt: skip
 
     def heard(self, name: str, data: Mapping[str, Any]) -> None:
-        if data.get("device") != JOB or self._then is None:
-            return
+        if data.get("device") != JOB or self._then is None or self._leaving:
+            return  # a copy that is being left may still end, while the next one waits
         if name == "BLOCK_JOB_READY":
             self._in_step()
         elif name == "BLOCK_JOB_COMPLETED":
