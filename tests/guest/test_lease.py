@@ -78,6 +78,33 @@ def test_a_guest_is_not_started_from_an_old_disk(record: Record) -> None:
     assert lease.take("a", written=True)(record, False) == Record(record.generation + 1, ("a",))
 
 
+def test_a_disk_that_was_a_secondarys_counts_when_it_is_whole() -> None:
+    taken = lease.claim("b", 5, merging=True)(PAIR, True)
+    with pytest.raises(RefusedError, match=r"the disk of b is not whole: .* remove the lease's record"):
+        lease.take("b", written=True)(taken, False)
+    ended = lease.give_up("b", 6)(taken, True)
+    with pytest.raises(RefusedError, match="the disk of b is not whole"):
+        lease.take("b", written=True)(ended, False)
+    whole = lease.whole("b", 6)(taken, True)
+    assert whole == Record(6, ("b",))
+    assert lease.take("b", written=True)(whole, False) == Record(7, ("b",))
+
+
+def test_a_disk_that_is_not_whole_stays_so_while_the_guest_is_protected_and_alone_again() -> None:
+    taken = lease.claim("b", 5, merging=True)(PAIR, True)
+    pair = lease.pair("b", "a", 6)(taken, True)
+    assert pair == lease.pair("b", "a", 6)(pair, True) == Record(7, ("b", "a"), merging="b")
+    assert lease.claim("b", 7)(pair, True) == Record(8, ("b",), merging="b")
+    assert lease.claim("a", 7, merging=True)(pair, True) == Record(8, ("a",), merging="a")
+    assert lease.take("a", written=True)(pair, False) == Record(8, ("a",))
+
+
+def test_that_a_disk_is_whole_is_not_said_of_a_later_merge() -> None:
+    late = lease.whole("b", 6)
+    with pytest.raises(RefusedError):
+        late(Record(9, ("b",), merging="b"), True)
+
+
 @pytest.mark.parametrize("record", [PAIR, Record(7, (), ("a", "b")), Record()], ids=["lost", "ended", "never had"])
 def test_a_guest_is_started_from_either_disk_if_both_had_it(record: Record) -> None:
     for host in ("a", "b"):

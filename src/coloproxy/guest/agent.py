@@ -57,7 +57,7 @@ class Agent(Primary, Secondary):
     def _recover(self) -> None:
         """Find again what was here before: a primary's guest is kept, a copy is of no use any more."""
         was = self._memory.read()
-        self.generation, self._merging = was.generation, was.merging
+        self.generation = was.generation
         if not alive(was.qemu):
             return
         assert was.qemu is not None

@@ -67,7 +67,6 @@ class Core(abc.ABC):
         self._environment = qemu.environment(file.guest, self._qemu, self.place)
         self._secrets = secrets(file, host)
         self._disk = disk.prepare(file, host)  # its bytes, if it is written
-        self._merging = False  # it was a secondary's, and is not yet whole
         self._store = store(file.lease, file.name, file.timing.lease / 1000)
         self._memory = Memory(self.place / "state.json")
         self._aio, self._jobs = Aio(self.loop), Jobs(self.loop)
@@ -141,11 +140,7 @@ class Core(abc.ABC):
         identity = self._machine.identity if self._machine is not None else None
         has = self.state in table.PRIMARY or self.state is State.FAILING_OVER
         known = numbers.taken(self.path.rewriter) if has else []
-        self._memory.write(
-            Remembered(
-                state=self.state, generation=self.generation, qemu=identity, numbers=known, merging=self._merging
-            )
-        )  # fmt: skip
+        self._memory.write(Remembered(state=self.state, generation=self.generation, qemu=identity, numbers=known))
 
     def fire(self, event: table.Event, detail: str = "") -> None:
         """Something happened. Raises ColoproxyError if it cannot have."""

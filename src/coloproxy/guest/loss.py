@@ -10,7 +10,7 @@ from coloproxy.compare.events import TakenOver
 from coloproxy.guest import disk, lease, messages
 from coloproxy.guest import states as table
 from coloproxy.guest.colo import Colo
-from coloproxy.guest.leasing import Leasing
+from coloproxy.guest.leasing import AGAIN, Leasing
 from coloproxy.guest.states import State
 
 E = table.Event
@@ -40,7 +40,8 @@ class Loss(Leasing):
     def _claim_alive(self, why: str | None) -> None:
         """Only who has a QEMU that answers may want to live: the other side's may, and the lease goes to one."""
         if why is None and self.state in (State.DECIDING, State.TAKING_OVER):
-            self._ask_lease(lease.claim(self.host, self.generation), lambda: self.fire(E.GRANTED))
+            merging = bool(self._disk) and self.state is State.TAKING_OVER
+            self._ask_lease(lease.claim(self.host, self.generation, merging), lambda: self.fire(E.GRANTED))
 
     def _separate(self) -> None:
         """The primary goes on alone."""
@@ -99,8 +100,6 @@ class Loss(Leasing):
 
     def _succeed(self) -> None:
         if self._colo is not None:
-            self._merging = bool(self._disk)
-            self._remember()
             self._colo.go_on_alone(self._succeeded)
 
     def _succeeded(self) -> None:
@@ -114,23 +113,30 @@ class Loss(Leasing):
     def _merge(self) -> None:
         """The disk was a secondary's, and becomes whole while the guest runs."""
         colo, path = self._colo, self.file.disk(self.host)
-        if not self._merging or colo is None or path is None:
-            return
+        if self._disk and colo is not None and path is not None:
+            colo.mirror.merge(lambda: self._merged(colo, path))
 
-        def merged() -> None:
-            self._jobs.begin(lambda: disk.flush(path), lambda _, error: self._merged(colo, error))
-
-        colo.mirror.merge(merged)
-
-    def _merged(self, colo: Colo, error: Exception | None) -> None:
+    def _merged(self, colo: Colo, path: str) -> None:
+        """All is in the image: when it is there even if the power goes, that is written down."""
         if colo is not self._colo:
             return
-        if error is not None:
-            self.warn(f"disk: {error}; it does not count as whole")
-            return
-        self._merging = False
-        self._remember()
-        disk.remove_overlays(self.place)
+        whole = lease.whole(self.host, self.generation)
+
+        def work() -> None:
+            disk.flush(path)
+            self._store.change(whole)
+
+        def told(_: None, error: Exception | None) -> None:
+            if colo is not self._colo:
+                return
+            if error is None:
+                disk.remove_overlays(self.place)
+            elif isinstance(error, OSError):
+                self.warn(f"disk {path}: {error.strerror}; it does not count as whole")
+            else:
+                self.loop.after(AGAIN, lambda: self._merged(colo, path))
+
+        self._jobs.begin(work, told)
 
     def _disk_failed(self, node: str, what: str, why: str) -> None:
         """One of two images could not be written, which the guest does not hear of."""

@@ -11,14 +11,12 @@ from coloproxy.guest.states import State
 
 
 class Remembered(msgspec.Struct, frozen=True, kw_only=True):
-    """state; generation: of the lease; qemu: the process; numbers: of connections under other ones; merging: the disk
-    was a secondary's, and its image does not yet have all of it."""
+    """state; generation: of the lease; qemu: the process; numbers: of connections under other ones."""
 
     state: State = State.WAITING
     generation: int = 0
     qemu: Identity | None = None
     numbers: list[list[object]] = []
-    merging: bool = False
 
 
 class Memory:

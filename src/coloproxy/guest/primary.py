@@ -14,20 +14,13 @@ from coloproxy.guest.states import State
 E = table.Event
 REANNOUNCE = (0.0, 0.05, 0.2, 1.0)  # seconds at which the network is told where the guest is
 LOOK = 0.1  # seconds between looks at how far a copy is
-NOT_WHOLE = (
-    "the disk of {host} is not whole: QEMU ended while what its guest had written as a secondary was merged into it;"
-    " put another image in its place, then end the agent and remove {state}."
-)
 
 
 class Primary(Pace):
     """From the start of a guest to its protection."""
 
     def _start(self) -> None:
-        if self._merging:
-            self.fire(E.REFUSED, NOT_WHOLE.format(host=self.host, state=self.place / "state.json"))
-        else:
-            self._ask_lease(lease.take(self.host, bool(self._disk)), self._granted_start)
+        self._ask_lease(lease.take(self.host, bool(self._disk)), self._granted_start)
 
     def _granted_start(self) -> None:
         if self.state is State.STARTING:

@@ -14,7 +14,6 @@ class Secondary(Leasing):
     def _receive(self) -> None:
         self._forget_pair()
         self._inherited = None
-        self._merging = False  # what was to become whole is overwritten
         self.path.secondary()
         self._plug_in(False)
         self._launch("defer", self._ready)
