@@ -299,7 +299,8 @@ class Core(abc.ABC):
 
     def _look_for_protection(self) -> None:
         willing = self._wire.connected and self._peer_state in (State.WAITING, State.FAILED)
-        if self.file.protect == "auto" and self.state is State.ALONE and willing:
+        done = self._lost_at is None  # or the guest is on its way to be alone, after which this is asked again
+        if self.file.protect == "auto" and self.state is State.ALONE and willing and done:
             self.protect()
 
 
