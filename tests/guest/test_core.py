@@ -1,11 +1,13 @@
 """What an agent does by itself, without QEMU: its parts are stand-ins."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from coloproxy.guest.core import Core
+from coloproxy.guest.memory import Memory
 from coloproxy.guest.states import State
 
 
@@ -32,3 +34,15 @@ def test_a_secondary_is_made_by_itself_when_the_guest_is_alone(how: dict[str, An
     made = agent(**how)
     Core._look_for_protection(made)
     assert made.asked == asked
+
+
+def test_a_folder_that_is_full_ends_no_agent(tmp_path: Path) -> None:
+    (tmp_path / "state.new").symlink_to("/dev/full")
+    said: list[str] = []
+    made = agent(
+        state=State.TAKING_OVER, place=tmp_path, generation=1, _machine=None, warn=said.append,
+        _memory=Memory(tmp_path / "state.json"),
+    )  # fmt: skip
+    Core._remember(made)
+    assert len(said) == 1
+    assert said[0].startswith(f"folder {tmp_path}: No space left on device; the next agent here would not know")

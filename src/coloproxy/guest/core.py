@@ -140,7 +140,10 @@ class Core(abc.ABC):
         identity = self._machine.identity if self._machine is not None else None
         has = self.state in table.PRIMARY or self.state is State.FAILING_OVER
         known = numbers.taken(self.path.rewriter) if has else []
-        self._memory.write(Remembered(state=self.state, generation=self.generation, qemu=identity, numbers=known))
+        try:
+            self._memory.write(Remembered(state=self.state, generation=self.generation, qemu=identity, numbers=known))
+        except OSError as error:  # a secondary's overlays are there too
+            self.warn(f"folder {self.place}: {error.strerror}; the next agent here would not know of this one's state")
 
     def fire(self, event: table.Event, detail: str = "") -> None:
         """Something happened. Raises ColoproxyError if it cannot have."""
