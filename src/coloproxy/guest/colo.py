@@ -12,7 +12,6 @@ NEVER = 86_400_000  # milliseconds between checkpoints that QEMU makes by itself
 FAST = 10 << 30  # bytes a second that a copy may take
 DOWNTIME = 50  # milliseconds for which the guest may stand still at the end of the first copy
 MIGRATION = {"type": "migration"}
-LEAVE_AGAIN = 0.5  # seconds after which leaving is tried again
 
 Failed = Callable[[str], None]
 
