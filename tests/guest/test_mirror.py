@@ -1,12 +1,13 @@
 """A written disk over a monitor that answers as it is told to."""
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import pytest
 
 from coloproxy.guest.config import File, Guest, Host
-from coloproxy.guest.mirror import JOB, Written
+from coloproxy.guest.mirror import AGAIN, JOB, Written
 from coloproxy.guest.monitor import Answered, Monitor
 from coloproxy.link.loop import Loop
 
@@ -88,3 +89,16 @@ def test_a_guest_that_stands_still_for_a_copy_that_is_given_up_goes_on(bench: Be
     bench.mirror.leave(lambda: None)
     assert "cont" in bench.qemu.said
     assert not bench.mirror.copying
+
+
+def test_a_copy_that_was_given_up_before_it_began_does_not_begin(bench: Bench) -> None:
+    bench.qemu.refused["blockdev-del"] = "Node active is in use"  # what was a secondary's is being merged
+    bench.qemu.refused["blockdev-add"] = "Connection refused"
+    bench.copy("first")
+    bench.mirror.leave(lambda: bench.copied.append("left"))
+    bench.qemu.refused.pop("blockdev-del")
+    end = time.monotonic() + 3 * AGAIN
+    while time.monotonic() < end:
+        bench.loop.turn(end)
+    assert (bench.copied, bench.failed) == (["left"], [])
+    assert "blockdev-add" not in bench.qemu.said

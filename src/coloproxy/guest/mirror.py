@@ -83,15 +83,18 @@ class Written(Mirror):
         self._begin(then)
 
     def _begin(self, then: Then) -> None:
-        if self._then is not then:
-            return
-        if self._leaving:
+        """As soon as the copy before is left, and what was a secondary's is merged."""
+        if self._then is then and self._leaving:
             self._loop.after(AGAIN, lambda: self._begin(then))
+        elif self._then is then:
+            self.merge(lambda: self._begin_now(then))
+
+    def _begin_now(self, then: Then) -> None:
+        if self._then is not then:
             return
         far = {"driver": "nbd", "node-name": FAR, "server": {"type": "inet", **_place(self._there)}, "export": EXPORT}
         job = {"job-id": JOB, "device": DISK, "target": FAR, "sync": "full", "copy-mode": "write-blocking"}
-        self.merge(lambda: self._do("blockdev-add", {**far, **self._client}, lambda: self._do(
-            "blockdev-mirror", job, lambda: None)))  # fmt: skip
+        self._do("blockdev-add", {**far, **self._client}, lambda: self._do("blockdev-mirror", job, lambda: None))
 
     def heard(self, name: str, data: Mapping[str, Any]) -> None:
         if data.get("device") != JOB or self._then is None or self._leaving:
