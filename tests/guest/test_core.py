@@ -1,20 +1,25 @@
 """What an agent does by itself, without QEMU: its parts are stand-ins."""
 
+import math
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from coloproxy.guest import core
 from coloproxy.guest.core import Core
 from coloproxy.guest.memory import Memory
 from coloproxy.guest.states import State
+from coloproxy.link.loop import Loop
+from support.wire import PATIENCE
 
 
 def agent(**how: Any) -> Any:
     made = SimpleNamespace(
         file=SimpleNamespace(protect="auto"), state=State.ALONE, _wire=SimpleNamespace(connected=True),
-        _peer_state=State.WAITING, _lost_at=None, asked=0,
+        _peer_state=State.WAITING, _lost_at=None, _rests_until=-math.inf, loop=Loop(), asked=0,
     )  # fmt: skip
 
     def protect() -> None:
@@ -34,6 +39,21 @@ def test_a_secondary_is_made_by_itself_when_the_guest_is_alone(how: dict[str, An
     made = agent(**how)
     Core._look_for_protection(made)
     assert made.asked == asked
+
+
+def test_a_copy_that_failed_is_tried_again_though_the_other_host_says_nothing_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(core, "REST", 0.05)
+    made = agent()
+    made._look_for_protection = lambda: Core._look_for_protection(made)
+    Core._rest(made)
+    made._look_for_protection()
+    assert made.asked == 0
+    end = time.monotonic() + PATIENCE
+    while not made.asked:
+        assert time.monotonic() < end
+        made.loop.turn(end)
 
 
 def test_a_folder_that_is_full_ends_no_agent(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ from coloproxy.topology.works import Works
 
 E = table.Event
 URGENT = -10  # niceness
+REST = 1.0  # seconds until a copy that failed is tried again by itself
 
 
 class Core(abc.ABC):
@@ -104,6 +105,7 @@ class Core(abc.ABC):
         self._unanswered: float | None = None  # seconds that it has been taking for an answer; None: nothing was asked
         self._unasked = 0.0  # seconds since the last answer
         self._hung = False  # it takes too many
+        self._rests_until = -math.inf  # no copy is begun by itself before then
         self._asks = 0  # questions to the lease
         self._incarnation = 0
         be_urgent()
@@ -303,8 +305,15 @@ class Core(abc.ABC):
     def _look_for_protection(self) -> None:
         willing = self._wire.connected and self._peer_state in (State.WAITING, State.FAILED)
         done = self._lost_at is None  # or the guest is on its way to be alone, after which this is asked again
-        if self.file.protect == "auto" and self.state is State.ALONE and willing and done:
+        rested = time.monotonic() >= self._rests_until
+        if self.file.protect == "auto" and self.state is State.ALONE and willing and done and rested:
             self.protect()
+
+    def _rest(self) -> None:
+        """A copy has failed. The other host may have said before that it waits again, and not say so any more; or it
+        says so at once each time, and each time the whole disk would go there."""
+        self._rests_until = time.monotonic() + REST
+        self.loop.after(REST, self._look_for_protection)
 
 
 def secrecy(file: File, host: str, server: bool) -> ssl.SSLContext | None:

@@ -56,7 +56,11 @@ class Loss(Leasing):
             return
         in_colo = self._driving is not None or self._lost_at is not None
         self._stop_driving()
-        self._colo.go_on_alone(self._separated) if in_colo else self._colo.cancel()
+        if in_colo:
+            self._colo.go_on_alone(self._separated)
+        else:
+            self._colo.cancel()
+            self._rest()
 
     def _separated(self) -> None:
         self._step("QEMU runs alone")
