@@ -10,6 +10,7 @@ from coloproxy.guest.monitor import Monitor
 
 NEVER = 86_400_000  # milliseconds between checkpoints that QEMU makes by itself
 FAST = 10 << 30  # bytes a second that a copy may take
+UNENDED = "duplicate yank instance"  # what QEMU says of a copy that begins before the last one is ended
 DOWNTIME = 50  # milliseconds for which the guest may stand still at the end of the first copy
 MIGRATION = {"type": "migration"}
 
@@ -44,7 +45,18 @@ class Colo:
         self._channel = channel
         self._secretly("client")
         self.monitor.give(sock.fileno(), NAME)
-        self._do("migrate", {"uri": f"fd:{NAME}"}, lambda: None)
+        self._migrate(channel)
+
+    def _migrate(self, channel: Channel) -> None:
+        """As soon as QEMU has ended the copy before, if one was given up a moment ago."""
+
+        def told(_: object, why: str | None) -> None:
+            if why is not None and UNENDED in why and channel is self._channel:
+                self._migrate(channel)
+            elif why is not None:
+                self._failed(f"migrate: {why}")
+
+        self.monitor.execute("migrate", {"uri": f"fd:{NAME}"}, told)
 
     def receive(self, channel: Channel, sock: socket.socket) -> None:
         """Have the guest's memory come from there."""
