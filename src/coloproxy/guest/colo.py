@@ -10,7 +10,7 @@ from coloproxy.guest.monitor import Monitor
 
 NEVER = 86_400_000  # milliseconds between checkpoints that QEMU makes by itself
 FAST = 10 << 30  # bytes a second that a copy may take
-UNENDED = "duplicate yank instance"  # what QEMU says of a copy that begins before the last one is ended
+UNENDED = {"setup", "active", "device", "cancelling", "colo"}  # what QEMU says of a copy that is not over
 DOWNTIME = 50  # milliseconds for which the guest may stand still at the end of the first copy
 MIGRATION = {"type": "migration"}
 
@@ -48,15 +48,18 @@ class Colo:
         self._migrate(channel)
 
     def _migrate(self, channel: Channel) -> None:
-        """As soon as QEMU has ended the copy before, if one was given up a moment ago."""
+        """As soon as QEMU has ended the copy before, if one was given up a moment ago: asked too early, it mixes both
+        up."""
 
-        def told(_: object, why: str | None) -> None:
-            if why is not None and UNENDED in why and channel is self._channel:
+        def told(answer: Mapping[str, Any] | None, _why: str | None) -> None:
+            if channel is not self._channel:
+                return
+            if (answer or {}).get("status") in UNENDED:
                 self._migrate(channel)
-            elif why is not None:
-                self._failed(f"migrate: {why}")
+            else:
+                self._do("migrate", {"uri": f"fd:{NAME}"}, lambda: None)
 
-        self.monitor.execute("migrate", {"uri": f"fd:{NAME}"}, told)
+        self.monitor.execute("query-migrate", None, told)
 
     def receive(self, channel: Channel, sock: socket.socket) -> None:
         """Have the guest's memory come from there."""
