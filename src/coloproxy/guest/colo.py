@@ -7,10 +7,12 @@ from typing import Any
 from coloproxy.guest.channel import NAME, Channel
 from coloproxy.guest.mirror import Mirror
 from coloproxy.guest.monitor import Monitor
+from coloproxy.link.loop import Loop
 
 NEVER = 86_400_000  # milliseconds between checkpoints that QEMU makes by itself
 FAST = 10 << 30  # bytes a second that a copy may take
 UNENDED = {"setup", "active", "device", "cancelling", "colo"}  # what QEMU says of a copy that is not over
+AGAIN = 0.01  # seconds between looks whether it is
 DOWNTIME = 50  # milliseconds for which the guest may stand still at the end of the first copy
 MIGRATION = {"type": "migration"}
 
@@ -21,8 +23,11 @@ class Colo:
     """One QEMU's part in a pair. `active`: it is in step with another; `left`: it has been, and is no more;
     `secondary`: the other is the primary. other: the host whose certificate is expected, for copies under TLS."""
 
-    def __init__(self, monitor: Monitor, failed: Failed, mirror: Mirror, other: str | None = None) -> None:
+    def __init__(
+        self, monitor: Monitor, loop: Loop, failed: Failed, mirror: Mirror, other: str | None = None
+    ) -> None:  # fmt: skip
         self.monitor = monitor
+        self._loop = loop
         self.mirror = mirror
         self._failed = failed
         self._other = other
@@ -44,8 +49,7 @@ class Colo:
         self.active = self.left = self.secondary = False
         self._channel = channel
         self._secretly("client")
-        self.monitor.give(sock.fileno(), NAME)
-        self._migrate(channel)
+        self._give(channel, sock, lambda: self._migrate(channel))
 
     def _migrate(self, channel: Channel) -> None:
         """As soon as QEMU has ended the copy before, if one was given up a moment ago: asked too early, it mixes both
@@ -55,19 +59,35 @@ class Colo:
             if channel is not self._channel:
                 return
             if (answer or {}).get("status") in UNENDED:
-                self._migrate(channel)
+                self._loop.after(AGAIN, lambda: self._migrate(channel))
             else:
                 self._do("migrate", {"uri": f"fd:{NAME}"}, lambda: None)
 
-        self.monitor.execute("query-migrate", None, told)
+        if channel is self._channel:
+            self.monitor.execute("query-migrate", None, told)
 
     def receive(self, channel: Channel, sock: socket.socket) -> None:
         """Have the guest's memory come from there."""
         self.secondary = True
         self._channel = channel
         self._secretly("server")
-        self.monitor.give(sock.fileno(), NAME)
-        self._do("migrate-incoming", {"uri": f"fd:{NAME}"}, lambda: None)
+        self._give(channel, sock, lambda: self._do("migrate-incoming", {"uri": f"fd:{NAME}"}, lambda: None))
+
+    def _give(self, channel: Channel, sock: socket.socket, then: Callable[[], None]) -> None:
+        """Give QEMU the connection. It has each that it is given block, and does nothing else while it waits for the
+        other's part of the TLS handshake, which may hang: it must not block after all, and then QEMU waits as it
+        should."""
+
+        def given(_: object, why: str | None) -> None:
+            if channel is not self._channel:
+                return
+            if why is not None:
+                self._failed(f"getfd: {why}")
+            else:
+                sock.setblocking(False)
+                then()
+
+        self.monitor.give(sock.fileno(), NAME, given)
 
     def _secretly(self, end: str) -> None:
         """Have the connection be under TLS, if there are keys."""
@@ -87,9 +107,11 @@ class Colo:
         self.mirror.cut()
 
     def cancel(self) -> None:
-        """Give up a first copy."""
+        """Give up a first copy. It may have ended before we heard of it: then QEMU is in COLO, and stays there until it
+        is told who lives."""
         self.break_off()
         self.monitor.execute("migrate_cancel")
+        self.monitor.execute("x-colo-lost-heartbeat")
         self.mirror.leave(lambda: None)
 
     def go_on_alone(self, then: Callable[[], None]) -> None:

@@ -209,7 +209,8 @@ class Core(abc.ABC):
         mirror = Mirror()
         if self._disk:
             mirror = Written(self._monitor, self.loop, self.file, self.host, self._qemu_refused)
-        self._colo = colo = Colo(self._monitor, self._qemu_refused, mirror, self.other if self._secrets else None)
+        self._colo = colo = Colo(
+            self._monitor, self.loop, self._qemu_refused, mirror, self.other if self._secrets else None)  # fmt: skip
 
     def _machine_ended(self) -> None:
         if self._machine is None:

@@ -161,11 +161,11 @@ class Monitor:
         if answered is not None:
             self._tell(lambda: answered(result, why))
 
-    def give(self, fd: int, name: str) -> None:
+    def give(self, fd: int, name: str, answered: Answered) -> None:
         """Give QEMU a descriptor, which it knows by this name (unix(7), SCM_RIGHTS)."""
         if self._client is not None:
             self._client.send_fd_scm(fd)
-            self.execute("getfd", {"fdname": name})
+            self.execute("getfd", {"fdname": name}, answered)
 
     def close(self) -> None:
         """Hear no more of it."""
