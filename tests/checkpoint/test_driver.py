@@ -27,6 +27,18 @@ def test_a_request_that_began_nothing_is_repeated() -> None:
     assert made.tick(1.0 + AGAIN) is Order.ASK
 
 
+def test_a_request_is_awaited_until_the_guest_stops() -> None:
+    made = driver()
+    made.want("first", 1.0)
+    assert not made.awaited
+    made.tick(1.0)
+    assert made.awaited
+    made.began(1.01)
+    assert not made.awaited
+    made.completed(1.02)
+    assert not made.awaited
+
+
 def test_what_is_wanted_during_a_checkpoint_is_asked_for_after_it() -> None:
     made = driver()
     made.want("first", 1.0)

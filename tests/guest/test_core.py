@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from coloproxy.checkpoint.driver import Driver
 from coloproxy.guest import core
 from coloproxy.guest.core import Core
+from coloproxy.guest.elements import Door
 from coloproxy.guest.memory import Memory
+from coloproxy.guest.pace import JUST, LONG, Pace
 from coloproxy.guest.states import State
 from coloproxy.link.loop import Loop
 from support.wire import PATIENCE
@@ -66,3 +69,33 @@ def test_a_folder_that_is_full_ends_no_agent(tmp_path: Path) -> None:
     Core._remember(made)
     assert len(said) == 1
     assert said[0].startswith(f"folder {tmp_path}: No space left on device; the next agent here would not know")
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_when_the_guest_runs_again_clients_wait_on_if_the_next_checkpoint_is_asked_for(asked: bool) -> None:
+    driver, door = Driver(0.0, min_interval=0.0, max_interval=None, timeout=3.0), Door("door")
+    if asked:
+        driver.want("first", 1.0)
+        driver.tick(1.0)
+    door.close_up()
+    made = agent(
+        path=SimpleNamespace(door=door), clock=SimpleNamespace(now=time.monotonic),
+        _driving=SimpleNamespace(driver=driver),
+    )  # fmt: skip
+    Pace._primary_resumed(made)
+    assert door.closed == asked
+
+
+@pytest.mark.parametrize(
+    ("silent", "again"), [(0.0, JUST), (0.05, 0.05 + JUST), (math.inf, LONG)], ids=["no time", "a while", "always"]
+)
+def test_how_long_before_its_stop_a_guest_may_have_missed_what_was_said(silent: float, again: float) -> None:
+    since: list[float] = []
+    made = agent(
+        path=SimpleNamespace(
+            door=SimpleNamespace(close_behind=since.append), listener=SimpleNamespace(spoke=100.0 - silent)
+        ),
+        clock=SimpleNamespace(now=lambda: 100.0), _driving=None,
+    )  # fmt: skip
+    Pace._primary_stopped(made)
+    assert since == [pytest.approx(100.0 - again)]

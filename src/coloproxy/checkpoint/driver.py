@@ -52,6 +52,11 @@ class Driver:
         """Whether the guest stands still for a checkpoint."""
         return self._began is not None
 
+    @property
+    def awaited(self) -> bool:
+        """Whether one was asked for and has not begun."""
+        return self._asked is not None and self._began is None
+
     def want(self, reason: str, now: float) -> None:
         """A checkpoint is needed."""
         if self._began is not None:

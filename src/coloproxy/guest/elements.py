@@ -179,17 +179,20 @@ class Mouth(Element):
 
 
 class Listener(Element):
-    """Learns the guest's addresses from what it says; the first frame of each batch is enough."""
+    """Learns the guest's addresses from what it says; the first frame of each batch is enough. `spoke`: when it last
+    said something."""
 
     def __init__(self, name: str, mac: bytes) -> None:
         super().__init__(name)
         self._mac = mac
         self.addresses: set[bytes] = set()
+        self.spoke = -math.inf
 
     def inlets(self) -> Mapping[str, Take]:
         return {IN: self._take}
 
     def _take(self, batch: Batch, now: float) -> None:
+        self.spoke = now
         if batch.count and len(self.addresses) < ADDRESSES:
             start, end, vnet_len = batch.index[:3]
             address = source(bytes(memoryview(batch.buf)[start + vnet_len : min(end, start + vnet_len + 54)]))

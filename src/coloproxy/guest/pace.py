@@ -17,7 +17,8 @@ from coloproxy.guest.states import State
 E = table.Event
 WRITTEN = 64 << 20  # bytes after which a checkpoint is due: a secondary keeps them, and merges them if it takes over
 LOOK = 0.25  # seconds between looks at how many it were
-JUST = 0.01  # seconds before QEMU says that it has stopped, in which frames may have come too late for its guest
+JUST = 0.01  # seconds before QEMU says that it has stopped, in which frames may have come too late for its guest,
+LONG = 0.2  # which are more if the guest has said nothing for longer: QEMU hands it none while it ends the copy
 BEGUN = 0.05  # seconds in which a checkpoint that is asked for begins, or clients wait no longer
 
 
@@ -80,7 +81,8 @@ class Pace(Loss):
         self._lose(f"a checkpoint took longer than {self.file.timing.checkpoint} ms")
 
     def _primary_stopped(self) -> None:
-        self.path.door.close_behind(self.clock.now() - JUST)
+        now = self.clock.now()
+        self.path.door.close_behind(max(now - LONG, min(now, self.path.listener.spoke) - JUST))
         if self._driving is None or self.state in (State.DECIDING, State.ALONE):
             return
         self.path.last_words()
@@ -108,8 +110,9 @@ class Pace(Loss):
         self.path.primary_barrier()
 
     def _primary_resumed(self) -> None:
-        self.path.door.open_up(self.clock.now())
         driving = self._driving
+        if driving is None or not driving.driver.awaited:
+            self.path.door.open_up(self.clock.now())
         if driving is None or not driving.driver.under_way or self.state in (State.DECIDING, State.ALONE):
             return
         made = driving.driver.completed(time.monotonic())
