@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -96,6 +97,22 @@ def download(pair: Pair, arguments: argparse.Namespace) -> None:
             made += pair.ask(pair.primary())["checkpoints"] - before if name == "protected" else 0
     one, two = (statistics.median(rates[name]) for name in rates)
     say("download", f"{one:.1f} MiB/s alone, {two:.1f} MiB/s protected, {two / one:.0%}; {made} checkpoints in 3")
+
+
+def limit(pair: Pair, arguments: argparse.Namespace) -> None:
+    """What two guests that nobody compares leave each other, if both send at once: no pair can be faster."""
+    pair.alone()
+    apart, together = [], []
+    with (
+        tempfile.TemporaryDirectory(prefix="coloproxy-guest-") as folder,
+        running(Path(folder), protect=False, network=arguments.network) as other,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        for _ in range(3):
+            apart.append(fetch(pair, arguments.size))
+            together += pool.map(lambda each: fetch(each, arguments.size), (pair, other))
+    one, two = statistics.median(apart), statistics.median(together)
+    say("limit", f"{one:.1f} MiB/s alone, {two:.1f} MiB/s beside another, {two / one:.0%}")
 
 
 def peer(pair: Pair, arguments: argparse.Namespace) -> None:
@@ -223,7 +240,7 @@ def say(what: str, text: str) -> None:
 
 PARTS: dict[str, Callable[[Pair, argparse.Namespace], None]] = {
     "protect": protect, "checkpoint": checkpoint, "stall": stall, "echo": echo, "download": download,
-    "peer": peer, "idle": idle, "kill": kill, "cut": cut, "rounds": rounds,
+    "limit": limit, "peer": peer, "idle": idle, "kill": kill, "cut": cut, "rounds": rounds,
 }  # fmt: skip
 
 FAULTS = "faults"

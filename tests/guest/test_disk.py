@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from coloproxy.errors import ColoproxyError
 from coloproxy.guest import client
 from coloproxy.guest.image import READY
 from support.pair import Pair, running
@@ -153,6 +154,30 @@ def test_a_guest_is_started_again_only_where_its_disk_is_as_it_left_it(tmp_path:
         pair.wait(lambda: len(client.statuses(pair.file)) == 2)
         pair.boot(primary)  # which was the secondary
         _look_again(pair, writer)
+
+
+def test_a_guest_is_not_ended_while_its_disk_is_merged(tmp_path: Path) -> None:
+    with running(tmp_path, disk=SIZE * MIB, timing={"lease": 1000}) as pair:
+        primary, secondary = pair.secured()
+        with writing(pair, SIZE) as writer:
+            writer.goes_on(pair, 60)
+        pair.ask(primary, "failover")
+        pair.wait(lambda: pair.state(secondary) == "alone")
+        pair.wait(lambda: _ended(pair, secondary))
+        pair.boot(secondary)  # it is whole
+        again = Writer(pair, SIZE, writer)
+        again.look_at_all()
+
+
+def _ended(pair: Pair, host: str) -> bool:
+    try:
+        pair.ask(host, "down")
+    except ColoproxyError as error:
+        if "is being merged" in str(error):
+            return False
+        raise
+    pair.wait_state(host, "waiting")
+    return True
 
 
 def _look_again(pair: Pair, writer: Writer) -> None:

@@ -242,7 +242,10 @@ class Agent(Primary, Secondary):
         }
 
     def down(self) -> None:
-        """End the guest, here and there."""
+        """End the guest, here and there. Raises ColoproxyError if its disk would be of no use afterwards."""
+        if self._merging:
+            raise ColoproxyError(f"the disk of {self.host} is being merged, and is of no use before that is done; "
+                                 "ask again in a moment.")  # fmt: skip
         had = self.state in table.PRIMARY
         self.fire(E.DOWN)
         if had:

@@ -17,6 +17,7 @@ E = table.Event
 
 
 FENCE_AGAIN = 1.0  # seconds until the command is run again
+SLOW = 60.0  # seconds after which a merge is said to take long, again each time
 
 
 class Loss(Leasing):
@@ -118,7 +119,20 @@ class Loss(Leasing):
         """The disk was a secondary's, and becomes whole while the guest runs."""
         colo, path = self._colo, self.file.disk(self.host)
         if self._disk and colo is not None and path is not None:
+            self._merging = True
             colo.mirror.merge(lambda: self._merged(colo, path))
+            self._look_at_merging(colo, path)
+
+    def _look_at_merging(self, colo: Colo, path: str) -> None:
+        """QEMU does not say that it failed."""
+
+        def look() -> None:
+            if colo is self._colo and self._merging:
+                self.warn(f"disk {path}: after {SLOW:.0f} s it still lacks some of what the guest wrote, and no copy "
+                          "begins before it has all; look whether the image can be written")  # fmt: skip
+                self._look_at_merging(colo, path)
+
+        self.loop.after(SLOW, look)
 
     def _merged(self, colo: Colo, path: str) -> None:
         """All is in the image: when it is there even if the power goes, that is written down."""
@@ -134,8 +148,10 @@ class Loss(Leasing):
             if colo is not self._colo:
                 return
             if error is None:
+                self._merging = False
                 disk.remove_overlays(self.place)
             elif isinstance(error, OSError):
+                self._merging = False
                 self.warn(f"disk {path}: {error.strerror}; it does not count as whole")
             else:
                 self.loop.after(AGAIN, lambda: self._merged(colo, path))
