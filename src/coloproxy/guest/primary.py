@@ -13,6 +13,7 @@ from coloproxy.guest.states import State
 
 E = table.Event
 REANNOUNCE = (0.0, 0.05, 0.2, 1.0)  # seconds at which the network is told where the guest is
+WARM = 0.1  # seconds until a guest that was just copied is about as fast as the one it was copied from
 LOOK = 0.1  # seconds between looks at how far a copy is
 
 
@@ -126,9 +127,15 @@ class Primary(Pace):
         self._ask_first()
 
     def _ask_first(self) -> None:
-        """Once the copy runs: until then QEMU makes no checkpoint, and clients would wait for one."""
-        if self._running and self.state is State.COPYING:
-            self._want("first")
+        """When the copy has run for a while: from the checkpoint on clients wait for what it says."""
+        incarnation = self._incarnation
+
+        def ask() -> None:
+            if self.state is State.COPYING and incarnation == self._incarnation:
+                self._want("first")
+
+        if self._running and self._driving is not None:
+            self.loop.after(WARM, ask)
 
     def _pair(self) -> None:
         self._ask_lease(lease.pair(self.host, self.other, self.generation), lambda: self.fire(E.GRANTED))
