@@ -1,7 +1,9 @@
 """A real pair of guests, and clients that check every byte; what becomes of faults is told by test_faults."""
 
 import json
+import os
 import re
+import signal
 import socket
 import time
 import urllib.request
@@ -12,7 +14,7 @@ import pytest
 
 from coloproxy.errors import ColoproxyError
 from support.pages import DOCS, table
-from support.pair import RANDOM, Pair, running, talking
+from support.pair import RANDOM, Flood, Pair, running, talking
 
 pytestmark = [pytest.mark.qemu, pytest.mark.root, pytest.mark.timeout(180)]
 
@@ -117,6 +119,23 @@ def test_a_failover_can_be_asked_for(protected: Pair) -> None:
         assert "the guest lives here now" in protected.command("failover")
         talk.goes_on(protected, 20)
     assert protected.state(secondary) == "alone"
+
+
+def test_it_moves_and_is_protected_again_twenty_times_on_the_same_connections(protected: Pair) -> None:
+    flood = Flood(protected)
+    flood.start()
+    with talking(protected) as talk:
+        for number in range(20):
+            primary, secondary = protected.secured()
+            talk.goes_on(protected, 10)
+            if number % 2:
+                os.kill(protected.qemu(primary), signal.SIGKILL)
+            else:
+                protected.ask(primary, "failover")
+            protected.wait_state(secondary, "alone")
+            talk.goes_on(protected, 10)
+            flood.goes_on(protected, 1)
+    flood.close(protected)
 
 
 def test_what_cannot_be_is_refused_by_a_sentence(protected: Pair) -> None:
