@@ -11,9 +11,10 @@ import pytest
 from coloproxy.checkpoint.driver import Driver
 from coloproxy.guest import core
 from coloproxy.guest.core import Core
+from coloproxy.guest.disk import DISK
 from coloproxy.guest.elements import Door
 from coloproxy.guest.memory import Memory
-from coloproxy.guest.pace import JUST, LONG, Pace
+from coloproxy.guest.pace import JUST, LONG, WRITTEN, Pace
 from coloproxy.guest.states import State
 from coloproxy.link.loop import Loop
 from support.wire import PATIENCE
@@ -99,3 +100,22 @@ def test_how_long_before_its_stop_a_guest_may_have_missed_what_was_said(silent: 
     )  # fmt: skip
     Pace._primary_stopped(made)
     assert since == [pytest.approx(100.0 - again)]
+
+
+def test_what_was_written_before_the_pair_began_asks_for_no_checkpoint() -> None:
+    written = [10 * WRITTEN]
+
+    def execute(_command: str, _arguments: None, told: Any) -> None:
+        told([{"node-name": DISK, "stats": {"wr_bytes": written[0]}}], None)
+
+    wants: list[str] = []
+    made = agent(
+        _driving=object(), _written=None, _want=wants.append,
+        _colo=SimpleNamespace(monitor=SimpleNamespace(execute=execute)),
+    )  # fmt: skip
+    made._look_at_writing = lambda _: None
+    Pace._look_at_writing(made, made._driving)
+    assert wants == []
+    written[0] += WRITTEN + 1
+    Pace._look_at_writing(made, made._driving)
+    assert wants == ["disk written"]

@@ -91,6 +91,17 @@ def test_a_guest_that_stands_still_for_a_copy_that_is_given_up_goes_on(bench: Be
     assert not bench.mirror.copying
 
 
+def test_an_image_is_being_merged_until_nobody_uses_what_is_beside_it(bench: Bench) -> None:
+    bench.qemu.refused["blockdev-del"] = "Node active is in use"
+    bench.mirror.merge(lambda: bench.copied.append("merged"))
+    assert bench.mirror.merging
+    bench.qemu.refused["blockdev-del"] = "Failed to find node with node-name='active'"
+    while not bench.copied:
+        assert bench.mirror.merging
+        bench.loop.turn(time.monotonic() + AGAIN)
+    assert not bench.mirror.merging
+
+
 def test_a_copy_that_was_given_up_before_it_began_does_not_begin(bench: Bench) -> None:
     bench.qemu.refused["blockdev-del"] = "Node active is in use"  # what was a secondary's is being merged
     bench.qemu.refused["blockdev-add"] = "Connection refused"

@@ -1,5 +1,6 @@
 """A real pair of guests on this machine, and clients that check every byte of what they say."""
 
+import errno
 import json
 import os
 import selectors
@@ -323,7 +324,14 @@ class Client(threading.Thread):
 
 
 def connected(address: str, port: int) -> socket.socket:
-    sock = socket.create_connection((address, port), 15)
+    """A connection, at the second attempt if what is left of an earlier pair's has just looked for this neighbour in
+    vain, before the guest was there: the kernel then says at once that there is none (RFC 4861, 7.2.2)."""
+    try:
+        sock = socket.create_connection((address, port), 15)
+    except OSError as error:
+        if error.errno != errno.EHOSTUNREACH:
+            raise
+        sock = socket.create_connection((address, port), 15)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.settimeout(30)
     return sock

@@ -67,6 +67,7 @@ class Agent(Primary, Secondary):
             self._discard()
             self._remember()
             return
+        self._unwhole = bool(self._disk)
         self.path.alone(first=True)
         numbers.given(self.path.rewriter, was.numbers)
         succeeding = was.state is State.FAILING_OVER  # the other host is to be fenced first
@@ -76,7 +77,9 @@ class Agent(Primary, Secondary):
         self._attach(self._found)
 
     def _found(self) -> None:
-        self._merge()
+        self._unwhole = False
+        if self.state is State.DECIDING:  # one that fails over merges when it has left COLO
+            self._merge()
         self._claim()
 
     def _actions(self) -> Mapping[Do, Callable[[], None]]:
@@ -243,9 +246,9 @@ class Agent(Primary, Secondary):
 
     def down(self) -> None:
         """End the guest, here and there. Raises ColoproxyError if its disk would be of no use afterwards."""
-        if self._merging:
-            raise ColoproxyError(f"the disk of {self.host} is being merged, and is of no use before that is done; "
-                                 "ask again in a moment.")  # fmt: skip
+        if self._unwhole:
+            raise ColoproxyError(f"the disk of {self.host} is being merged, or the lease cannot be told that it is "
+                                 "whole: it would be of no use; ask again in a moment.")  # fmt: skip
         had = self.state in table.PRIMARY
         self.fire(E.DOWN)
         if had:

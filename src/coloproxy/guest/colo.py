@@ -1,5 +1,6 @@
 """QEMU's COLO over its monitor: what to say in which order, and what its events mean."""
 
+import contextlib
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -58,9 +59,13 @@ class Colo:
         def told(answer: Mapping[str, Any] | None, _why: str | None) -> None:
             if channel is not self._channel:
                 return
-            if (answer or {}).get("status") in UNENDED:
+            status = (answer or {}).get("status")
+            if status == "colo":
+                self._leave_colo()
+            if status in UNENDED:
                 self._loop.after(AGAIN, lambda: self._migrate(channel))
             else:
+                self.active = self.left = False
                 self._do("migrate", {"uri": f"fd:{NAME}"}, lambda: None)
 
         if channel is self._channel:
@@ -84,7 +89,8 @@ class Colo:
             if why is not None:
                 self._failed(f"getfd: {why}")
             else:
-                sock.setblocking(False)
+                with contextlib.suppress(OSError):  # it was shut meanwhile, which QEMU will find
+                    sock.setblocking(False)
                 then()
 
         self.monitor.give(sock.fileno(), NAME, given)
@@ -111,8 +117,12 @@ class Colo:
         is told who lives."""
         self.break_off()
         self.monitor.execute("migrate_cancel")
-        self.monitor.execute("x-colo-lost-heartbeat")
+        self._leave_colo()
         self.mirror.leave(lambda: None)
+
+    def _leave_colo(self) -> None:
+        """QEMU refuses it where it is in none."""
+        self.monitor.execute("x-colo-lost-heartbeat")
 
     def go_on_alone(self, then: Callable[[], None]) -> None:
         """Leave COLO as the one that lives, and call when the guest runs.

@@ -101,7 +101,7 @@ class Core(abc.ABC):
         self._ticked = time.monotonic()
         self._unheard = 0.0  # seconds for which we have worked, and heard nothing of the other agent
         self._heard_until = -math.inf  # it cannot have missed us before then
-        self._merging = False  # the disk was a secondary's, and is not yet whole
+        self._unwhole = False  # the disk was a secondary's, and it is not written down that it is whole
         self._answers = False  # QEMU has greeted us
         self._unanswered: float | None = None  # seconds that it has been taking for an answer; None: nothing was asked
         self._unasked = 0.0  # seconds since the last answer
@@ -226,7 +226,7 @@ class Core(abc.ABC):
         if self._monitor is not None:
             self._monitor.close()
         self._monitor = self._colo = None
-        self._merging = False
+        self._unwhole = False
         self._shut_channel()
         self.path.guest.disconnect()
 

@@ -53,15 +53,20 @@ class Loss(Leasing):
         if self._colo is None:
             return
         if self._driving is None and self.state is not State.ALONE:
-            self._colo.cancel()
+            self._cancel(self._colo)
             return
         in_colo = self._driving is not None or self._lost_at is not None
         self._stop_driving()
         if in_colo:
             self._colo.go_on_alone(self._separated)
         else:
-            self._colo.cancel()
+            self._cancel(self._colo)
             self._rest()
+
+    def _cancel(self, colo: Colo) -> None:
+        """Give up a first copy."""
+        colo.cancel()
+        self.path.door.remembering = False
 
     def _separated(self) -> None:
         self._step("QEMU runs alone")
@@ -119,18 +124,18 @@ class Loss(Leasing):
         """The disk was a secondary's, and becomes whole while the guest runs."""
         colo, path = self._colo, self.file.disk(self.host)
         if self._disk and colo is not None and path is not None:
-            self._merging = True
+            self._unwhole = True
             colo.mirror.merge(lambda: self._merged(colo, path))
             self._look_at_merging(colo, path)
 
-    def _look_at_merging(self, colo: Colo, path: str) -> None:
+    def _look_at_merging(self, colo: Colo, path: str, seconds: float = SLOW) -> None:
         """QEMU does not say that it failed."""
 
         def look() -> None:
-            if colo is self._colo and self._merging:
-                self.warn(f"disk {path}: after {SLOW:.0f} s it still lacks some of what the guest wrote, and no copy "
-                          "begins before it has all; look whether the image can be written")  # fmt: skip
-                self._look_at_merging(colo, path)
+            if colo is self._colo and colo.mirror.merging:
+                self.warn(f"disk {path}: after {seconds:.0f} s it still lacks some of what the guest wrote, and no "
+                          "copy begins before it has all; look whether the image can be written")  # fmt: skip
+                self._look_at_merging(colo, path, seconds + SLOW)
 
         self.loop.after(SLOW, look)
 
@@ -148,10 +153,10 @@ class Loss(Leasing):
             if colo is not self._colo:
                 return
             if error is None:
-                self._merging = False
+                self._unwhole = False
                 disk.remove_overlays(self.place)
             elif isinstance(error, OSError):
-                self._merging = False
+                self._unwhole = False
                 self.warn(f"disk {path}: {error.strerror}; it does not count as whole")
             else:
                 self.loop.after(AGAIN, lambda: self._merged(colo, path))

@@ -30,6 +30,11 @@ class Mirror:
         """Whether it is being copied, and not yet in step."""
         return False
 
+    @property
+    def merging(self) -> bool:
+        """Whether something is not yet in the image which the guest wrote as a secondary's."""
+        return False
+
     def offer(self, then: Then) -> None:
         """Have the other host write to the image that is here."""
         then()
@@ -67,10 +72,15 @@ class Written(Mirror):
         self._then: Then | None = None  # what waits for the copy
         self._paused = False  # the guest stands still, for us
         self._leaving = 0  # copies that are being left
+        self._merging = 0  # who waits for a merge
 
     @property
     def copying(self) -> bool:
         return self._then is not None
+
+    @property
+    def merging(self) -> bool:
+        return self._merging > 0
 
     def offer(self, then: Then) -> None:
         address = {"type": "inet", "data": _place(self._here)}
@@ -142,7 +152,12 @@ class Written(Mirror):
         then()
 
     def merge(self, then: Then) -> None:
-        self._removed(OVERLAYS, then)
+        self._merging += 1
+        self._removed(OVERLAYS, lambda: self._merged(then))
+
+    def _merged(self, then: Then) -> None:
+        self._merging -= 1
+        then()
 
     def _removed(self, nodes: Sequence[str], then: Then) -> None:
         """Call when nobody uses them any more, and they are gone."""

@@ -43,14 +43,16 @@ class Pace(Loss):
             max_interval=timing.max_interval and timing.max_interval / 1000,
         )  # fmt: skip
         self._driving = driving = Driving(driver, self.loop, self._ask_qemu, self._too_late)
-        self._written = 0
+        self._written: int | None = None  # bytes at the last look that was followed by a checkpoint
         if self._disk:
             self._look_at_writing(driving)
 
     def _look_at_writing(self, driving: Driving) -> None:
         def told(answer: Sequence[Mapping[str, Any]] | None, _why: str | None) -> None:
             written = sum(each["stats"]["wr_bytes"] for each in answer or () if each.get("node-name") == DISK)
-            if written - self._written > WRITTEN and driving is self._driving:
+            if self._written is None:
+                self._written = written
+            elif written - self._written > WRITTEN and driving is self._driving:
                 self._written = written
                 self._want("disk written")
             self.loop.after(LOOK, lambda: self._look_at_writing(driving))

@@ -54,14 +54,13 @@ class Primary(Pace):
         if self._driving is not None or self._paired:
             self._separate()
         elif self._colo is not None:
-            self._colo.cancel()
+            self._cancel(self._colo)
         self._wire.say(messages.Parted(why))
 
     def _copy(self) -> None:
         self._forget_pair()
         self._progress = None
         self._incarnation += 1
-        self.path.door.remembering = True
         self._wire.say(messages.Receive(self.generation, self._disk))
         self._be_patient()
         self._copy_late(self._incarnation)
@@ -85,6 +84,7 @@ class Primary(Pace):
         if message.text:
             self._copy_failed(f"{self.other}: {message.text}")
             return
+        self.path.door.remembering = True
         self._colo.mirror.copy(self._disk_copied)
         self._look_at_copy()
 
