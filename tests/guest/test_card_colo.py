@@ -130,6 +130,8 @@ class Colo:
             self._address()
 
     def _address(self) -> None:
+        """The client is at the device itself; another one is still the same neighbour to the guest."""
+        self.net.ip("link set colo0 address 02:00:00:00:00:02")
         self.net.ip(f"address add {OURS}/24 dev colo0")
         self.net.ip("link set colo0 up")
 
