@@ -43,7 +43,8 @@ demo: $(BIN)/.test
 
 test: $(BIN)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not qemu"
-	$(BIN)/python -m pytest -m qemu
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m qemu tests/qemu tests/docs
+	$(BIN)/python -m pytest -m qemu --ignore tests/qemu --ignore tests/docs
 
 bench: $(BIN)/.test
 	$(BIN)/python bench/run.py
