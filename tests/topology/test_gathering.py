@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from coloproxy.link.port import Tally
 from coloproxy.topology import gathering
-from coloproxy.topology.gathering import BATCH, LOOK, MOST, MUCH, Gathering
+from coloproxy.topology.gathering import BATCH, LOOK, MUCH, SOCKET, Gathering
 
 
 class Time:
@@ -34,7 +34,7 @@ class Work:
         self.time = Time()
         self.most = 0  # bytes of one port in one turn
         self.turns = 0
-        self.gathering = Gathering(self.tallies)
+        self.gathering = Gathering(self.tallies, SOCKET)
 
     def turn(self, cost: float) -> None:
         begin = self.time.now
@@ -60,7 +60,7 @@ def test_while_little_comes_nobody_waits() -> None:
 
 
 def test_while_much_comes_turns_are_put_off_until_a_batch_is_there() -> None:
-    rate = 2 * BATCH / MOST
+    rate = 2 * BATCH / SOCKET
     work = Work(rate, rate / 2).work(1.0, 0.0001)
     assert work.turns == pytest.approx(rate / BATCH, rel=0.05)
     assert work.most == pytest.approx(BATCH, rel=0.3)
@@ -70,11 +70,11 @@ def test_nobody_waits_longer_than_a_sender_can_bear() -> None:
     work = Work(1.5 * MUCH).work(2 * LOOK, 0.00001)
     work.turns = 0
     work.work(1.0, 0.00001)
-    assert work.turns == pytest.approx(1.0 / MOST, rel=0.05)
+    assert work.turns == pytest.approx(1.0 / SOCKET, rel=0.05)
 
 
 def test_who_comes_late_waits_no_longer() -> None:
-    work = Work(1.5 * MUCH).work(1.0, MOST)
+    work = Work(1.5 * MUCH).work(1.0, SOCKET)
     assert work.time.slept == 0
 
 
@@ -94,4 +94,4 @@ def test_whatever_comes_no_turn_is_put_off_by_more(rates: list[float], costs: li
     for cost in costs:
         before = work.time.slept
         work.turn(cost)
-        assert work.time.slept - before <= MOST + 1e-9
+        assert work.time.slept - before <= SOCKET + 1e-9

@@ -44,6 +44,7 @@ from coloproxy.link.clock import Clock
 from coloproxy.link.log import EventLog
 from coloproxy.link.loop import Loop
 from coloproxy.rewrite.rewriter import Rewriter
+from coloproxy.topology import gathering
 from coloproxy.topology.control import Command, Control
 from coloproxy.topology.works import Works
 
@@ -77,7 +78,8 @@ class Core(abc.ABC):
             headers=file.guest.network == "vhost-user",
         )  # fmt: skip
         self.path = Path(file, host, self.loop, self.clock, pool, self._report, self._wire)
-        self._works = Works(self.path.pieces, self.loop, self.clock, pool, gathers=True)
+        gathers = gathering.CARD if file.guest.network == "vhost-user" else gathering.SOCKET
+        self._works = Works(self.path.pieces, self.loop, self.clock, pool, gathers)
         self._plug = Plug(file.host[host].tap, file.host[host].bridge)
         control = Control(f"unix:{self.place / 'control'}", self.loop, self._commands())
         self._control = control

@@ -19,9 +19,10 @@ LAST_READS = 4  # reads of each port before a checkpoint is taken to be complete
 
 
 class Works:
-    """Turns the pieces of a topology, over and over. gathers: under load, turns are put off for more to come."""
+    """Turns the pieces of a topology, over and over. gathers: seconds for which, under load, a turn may be put
+    off for more to come."""
 
-    def __init__(self, pieces: Pieces, loop: Loop, clock: Clock, pool: Pool, gathers: bool = False) -> None:
+    def __init__(self, pieces: Pieces, loop: Loop, clock: Clock, pool: Pool, gathers: float = 0.0) -> None:
         self.pieces = pieces
         self._loop = loop
         self._clock = clock
@@ -36,7 +37,7 @@ class Works:
             (port, reach.ports, [gate for element, channel in reach.inputs if (gate := element.gate(channel))])
             for port, reach in pieces.reaches
         ]
-        self._gathering = Gathering([port.received for port in ports]) if gathers else None
+        self._gathering = Gathering([port.received for port in ports], gathers) if gathers else None
         self.comparing = [each for each in elements if isinstance(each, Comparing)]
 
     @contextlib.contextmanager
