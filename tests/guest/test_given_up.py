@@ -34,11 +34,6 @@ class Bench:
     """One QEMU without a guest, with keys, and who speaks to it."""
 
     def __init__(self, folder: Path) -> None:
-        make_keys(folder, ["a", "b"])
-        command = ["qemu-system-x86_64", "-machine", "none", "-nodefaults", "-display", "none",
-                   "-qmp", f"unix:{folder / 'qmp'},server=on,wait=off",
-                   *for_qemu(folder, "a", "b", folder)]  # fmt: skip
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         self.loop, self.failed, self.ready = Loop(), list[str](), False
         self._aio = Aio(self.loop)
         place = parse_address(f"unix:{folder / 'qmp'}")
@@ -88,16 +83,21 @@ class Bench:
         self._monitor.close()
         self._aio.close()
         self.loop.close()
-        self._process.kill()
-        self._process.wait()
 
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
     folder = Path(tempfile.mkdtemp(prefix="colo-"))  # a short path: a socket is in it
-    made = Bench(folder)
-    yield made
-    made.close()
+    make_keys(folder, ["a", "b"])
+    command = ["qemu-system-x86_64", "-machine", "none", "-nodefaults", "-display", "none",
+               "-qmp", f"unix:{folder / 'qmp'},server=on,wait=off", *for_qemu(folder, "a", "b", folder)]  # fmt: skip
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
+        try:
+            made = Bench(folder)
+            yield made
+            made.close()
+        finally:
+            process.kill()
     shutil.rmtree(folder)
 
 
