@@ -83,7 +83,7 @@ def matrix() -> list[Fault]:
 
 def quick() -> list[Fault]:
     """Those that the tests of every day try: all that is done to a pair, but for pauses and the secondary's whole host;
-    and one of what else there is."""
+    and some of what else there is."""
     more = """
         pause primary QEMU loaded; pause primary agent loaded; pause primary agent checkpointing
         pause secondary QEMU checkpointing; kill secondary host loaded; stop secondary host checkpointing

@@ -65,7 +65,7 @@ class Colo:
             if status in UNENDED:
                 self._loop.after(AGAIN, lambda: self._migrate(channel))
             else:
-                self.active = self.left = False
+                self.active = self.left = False  # whatever the end of the one before has said meanwhile
                 self._do("migrate", {"uri": f"fd:{NAME}"}, lambda: None)
 
         if channel is self._channel:

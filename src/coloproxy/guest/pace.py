@@ -43,7 +43,7 @@ class Pace(Loss):
             max_interval=timing.max_interval and timing.max_interval / 1000,
         )  # fmt: skip
         self._driving = driving = Driving(driver, self.loop, self._ask_qemu, self._too_late)
-        self._written: int | None = None  # bytes at the last look that was followed by a checkpoint
+        self._written: int | None = None  # bytes at the first look, or the last that was followed by a checkpoint
         if self._disk:
             self._look_at_writing(driving)
 
